@@ -1,0 +1,143 @@
+# shellcheck shell=bash
+# What the scripts of deploy/ and tests/ share: messages, ports, waiting by condition, and processes that are
+# started in the background and stopped again by their own process id. Sourced by bash with `set -eu`.
+
+FLEETSEAL_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Downloaded jars and the Python environment of the tests; safe to delete, safe to share between checkouts.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+FLEETSEAL_CACHE=${FLEETSEAL_CACHE:-$FLEETSEAL_ROOT/deploy/.cache}
+
+say()
+{
+    printf '%s\n' "$*" >&2
+}
+
+die()
+{
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Is there a socket, in any state, on this local port?
+port_in_use()
+{
+    local hex
+    hex=$(printf ':%04X ' "$1")
+    grep -qs -- "$hex" /proc/net/tcp /proc/net/tcp6
+}
+
+# Prints a free loopback port below the range from which the kernel hands out ports to clients. Claims last two
+# minutes, so that stacks that start at the same moment do not choose the same one.
+free_port()
+{
+    local claims=${TMPDIR:-/tmp}/fleetseal-ports.$UID port tries
+    [ -d "$claims" ] || (umask 077 && mkdir -p "$claims")
+    [ -O "$claims" ] || die "$claims belongs to somebody else"
+    find "$claims" -mindepth 1 -maxdepth 1 -mmin +2 -exec rmdir {} + 2>/dev/null || true
+    for tries in $(seq 200); do
+        port=$((10000 + (RANDOM * 32768 + RANDOM + tries) % 22000))
+        if ! port_in_use "$port" && mkdir "$claims/$port" 2>/dev/null; then
+            echo "$port"
+            return 0
+        fi
+    done
+    die "found no free port below 32000"
+}
+
+# wait_for SECONDS WHAT COMMAND...: runs COMMAND until it succeeds. Past the deadline it says what was awaited and fails.
+wait_for()
+{
+    local seconds=$1 what=$2 deadline
+    shift 2
+    deadline=$((${EPOCHREALTIME/[.,]/} + seconds * 1000000))
+    until "$@"; do
+        if [ "${EPOCHREALTIME/[.,]/}" -ge "$deadline" ]; then
+            say "waited ${seconds} s in vain for $what"
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+port_answers()
+{
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# The time a process was started, in clock ticks since boot: with the pid it names one process for ever.
+process_birth()
+{
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # The second field is the program's name in brackets and may hold blanks.
+    # shellcheck disable=SC2086
+    set -- ${stat##*) }
+    [ "$1" != Z ] && echo "${20}"
+}
+
+# process_running DIR NAME: is the process that start_process started there still alive?
+process_running()
+{
+    local pid
+    pid=$(cat "$1/$2.pid" 2>/dev/null) || return 1
+    [ "$(process_birth "$pid")" = "$(cat "$1/$2.birth" 2>/dev/null)" ]
+}
+
+# start_process DIR NAME COMMAND...: in the background, in its own session, output appended to DIR/NAME.log, pid in
+# DIR/NAME.pid. Descriptors above 2 are not inherited, so that no lock outlives the script that holds it.
+start_process()
+{
+    local dir=$1 name=$2 fd pid
+    shift 2
+    (
+        for fd in /proc/self/fd/*; do
+            fd=${fd##*/}
+            [ "$fd" -le 2 ] || eval "exec $fd>&-"
+        done
+        exec setsid "$@"
+    ) </dev/null >>"$dir/$name.log" 2>&1 &
+    pid=$!
+    echo "$pid" >"$dir/$name.pid"
+    process_birth "$pid" >"$dir/$name.birth" || true
+}
+
+process_gone()
+{
+    ! process_running "$1" "$2"
+}
+
+# stop_process DIR NAME [SECONDS]: TERM, wait, then KILL. Returns 1 when it had to be killed, 0 otherwise, also when
+# it was not running.
+stop_process()
+{
+    local dir=$1 name=$2 seconds=${3:-15} pid killed=0
+    if process_running "$dir" "$name"; then
+        pid=$(cat "$dir/$name.pid")
+        kill -TERM "$pid" 2>/dev/null || true
+        # A process that somebody stopped would never see the signal.
+        kill -CONT "$pid" 2>/dev/null || true
+        if ! wait_for "$seconds" "$name to end" process_gone "$dir" "$name"; then
+            kill -KILL "$pid" 2>/dev/null || true
+            wait_for 10 "$name to be gone" process_gone "$dir" "$name" || true
+            killed=1
+        fi
+    fi
+    rm -f "$dir/$name.pid" "$dir/$name.birth"
+    return "$killed"
+}
+
+# kill_process DIR NAME: at once, as a crash would.
+kill_process()
+{
+    if process_running "$1" "$2"; then
+        kill -KILL "$(cat "$1/$2.pid")" 2>/dev/null || true
+        wait_for 10 "$2 to be gone" process_gone "$1" "$2"
+    fi
+    rm -f "$1/$2.pid" "$1/$2.birth"
+}
+
+# The end of a log, indented, for messages about something that did not start.
+log_tail()
+{
+    tail -n "${2:-15}" "$1" 2>/dev/null | sed 's/^/    /' >&2
+}
