@@ -41,7 +41,7 @@ struct work_source {
     struct span value;
 };
 
-#define WORK_ENTITIES_MAX 8
+#define WORK_ENTITIES_MAX 64 /* a chunk of whitelist entries with its domain and stored result fits */
 
 const struct work_source *work_source(const struct work *w);
 /* The app's own parsed request, set by decode, freed by app->free_request. */
