@@ -88,7 +88,7 @@ static err_t decode_string(const struct decoder *d, const struct path *path,
     if (field->kind == CODEC_KIND_TEXT) {
         *(char **)member = xstrndup((const char *)text.ptr, text.len);
     } else {
-        memcpy(member, text.ptr, text.len + 1);
+        memcpy(member, value->valuestring, text.len + 1);
     }
     return ERR_OK;
 }

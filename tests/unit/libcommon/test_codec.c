@@ -20,6 +20,10 @@ static const struct codec_field part_fields[] = {
 };
 static const struct codec_table part_table = CODEC_TABLE_KEEP(struct part, part_fields, extra);
 
+struct tag {
+    char text[4];
+};
+
 struct thing {
     char id[9];
     char *note;
@@ -35,7 +39,7 @@ struct thing {
     struct part part;
     struct part parts[2];
     size_t part_count;
-    char (*tags)[4];
+    struct tag *tags;
     size_t tag_count;
     struct part *spares;
     size_t spare_count;
@@ -111,7 +115,7 @@ static void test_a_full_document_survives_to_the_byte(void **state)
     assert_int_equal(t.hash[1], 0xff);
     assert_int_equal(t.color, COLOR_GREEN);
     assert_int_equal(t.part_count, 2);
-    assert_string_equal(t.tags[1], "yyy");
+    assert_string_equal(t.tags[1].text, "yyy");
     assert_int_equal(t.spares[0].weight, JSON_INTEGER_MAX);
     assert_true(t.has_days);
     CLEANUP_BUF struct buf out = BUF_INIT(4096);

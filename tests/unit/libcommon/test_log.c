@@ -137,7 +137,8 @@ static void test_long_values_are_cut_between_characters(void **state)
 {
     char text[LOG_VALUE_MAX + 10];
     memset(text, 'x', sizeof text);
-    memcpy(text + LOG_VALUE_MAX - 1, "\xc3\xa9", 2);
+    text[LOG_VALUE_MAX - 1] = (char)0xc3;
+    text[LOG_VALUE_MAX] = (char)0xa9;
     log_info(NULL, "long", LOG_SPAN("text", span_of(text, sizeof text)));
     cJSON *line = take_line(*state);
     assert_int_equal(strlen(cJSON_GetObjectItem(line, "text")->valuestring), LOG_VALUE_MAX - 1);
