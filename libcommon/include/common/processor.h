@@ -1,19 +1,23 @@
 /*
- * The processor: how an owner of aggregates works. It is a small Kafka Streams with Redis as its state store: requests come from one
- * topic, decisions become state records, events and requests to other owners in ONE Kafka transaction together with the input
- * offsets, and only then the view and the replies follow. Every owner (registry, CA, device, order, ledger, delivery) is one
- * `struct processor` with an app: a table of functions that decode, verify, decide and sign.
+ * The processor: how an owner of aggregates works. It is a small Kafka Streams with Redis as its
+ * state store: requests come from one topic, decisions become state records, events and requests to
+ * other owners in ONE Kafka transaction together with the input offsets, and only then the view and
+ * the replies follow. Every owner (registry, CA, device, order, ledger, delivery) is one `struct
+ * processor` with an app: a table of functions that decode, verify, decide and sign.
  *
  * Order of one round, strictly serial on the processor's own thread:
- *   poll -> decode -> verify (workers) -> load from the view, with its mark -> decide -> sign (workers) -> finish
+ *   poll -> decode -> verify (workers) -> load from the view, with its mark -> decide -> sign
+ * (workers) -> finish
  *   -> transaction {state, events, requests, offsets} -> commit -> view -> replies
- * A view whose mark is not the one held in memory decides nothing: the partition catches up from the log first. A commit that is not
- * a definite yes, a rebalance, a flush of Redis and a start all take the same recovery path (proc_recovery.c). Exactly-once holds for
- * everything the app puts into the transaction; verify, decide, sign and finish may run again for a request whose transaction did not
- * commit, so they must have no effect outside their `struct work`.
+ * A view whose mark is not the one held in memory decides nothing: the partition catches up from
+ * the log first. A commit that is not a definite yes, a rebalance, a flush of Redis and a start all
+ * take the same recovery path (proc_recovery.c). Exactly-once holds for everything the app puts
+ * into the transaction; verify, decide, sign and finish may run again for a request whose
+ * transaction did not commit, so they must have no effect outside their `struct work`.
  *
- * Threads: processor_new/start/stop on the main thread; decode, decide, finish, free_state, project on the processor thread; verify
- * and sign on worker threads, several at once, each with its own `struct work`.
+ * Threads: processor_new/start/stop on the main thread; decode, decide, finish, free_state, project
+ * on the processor thread; verify and sign on worker threads, several at once, each with its own
+ * `struct work`.
  */
 #ifndef COMMON_PROCESSOR_H
 #define COMMON_PROCESSOR_H
@@ -41,7 +45,8 @@ struct work_source {
     struct span value;
 };
 
-#define WORK_ENTITIES_MAX 64 /* a chunk of whitelist entries with its domain and stored result fits */
+#define WORK_ENTITIES_MAX                                                                          \
+    64 /* a chunk of whitelist entries with its domain and stored result fits */
 
 const struct work_source *work_source(const struct work *w);
 /* The app's own parsed request, set by decode, freed by app->free_request. */
@@ -51,25 +56,29 @@ void *work_request(const struct work *w);
 int32_t work_partition(const struct work *w);
 
 /*
- * decode only: names an entity (by its state record key) that deciding will read or write. Returns its number (0, 1, ...) through
- * `ret_index`. ERR_TOO_LARGE over WORK_ENTITIES_MAX. The same key named twice gives the same number.
+ * decode only: names an entity (by its state record key) that deciding will read or write. Returns
+ * its number (0, 1, ...) through `ret_index`. ERR_TOO_LARGE over WORK_ENTITIES_MAX. The same key
+ * named twice gives the same number.
  */
 err_t work_need(struct work *w, struct span record_key, unsigned *ret_index) MUST_USE;
 /*
- * decode only: the outcome of this request depends on a signature made after its decision; a later request in the batch that needs
- * one of the same entities waits for the next round. Decisions that do not sign leave it unset.
+ * decode only: the outcome of this request depends on a signature made after its decision; a later
+ * request in the batch that needs one of the same entities waits for the next round. Decisions that
+ * do not sign leave it unset.
  */
 void work_will_sign(struct work *w);
 
 /*
- * decide/finish: the entity's present state: what an earlier request of this round made of it, else what the view held. NULL when
- * absent. It is the app's parsed object (app->load), owned by the processor; the app may read it, and replaces it with work_put.
+ * decide/finish: the entity's present state: what an earlier request of this round made of it, else
+ * what the view held. NULL when absent. It is the app's parsed object (app->load), owned by the
+ * processor; the app may read it, and replaces it with work_put.
  */
 const void *work_state(const struct work *w, unsigned index);
 
 /*
- * decide/finish: the entity's new state. `state` is handed over (app->free_state); `record` is the JSON value of its state record
- * (copied). The processor projects the record for the view itself, by the same function that a rebuild uses.
+ * decide/finish: the entity's new state. `state` is handed over (app->free_state); `record` is the
+ * JSON value of its state record (copied). The processor projects the record for the view itself,
+ * by the same function that a rebuild uses.
  */
 void work_put(struct work *w, unsigned index, void *state, struct span record);
 /* decide/finish: a tombstone for the entity. */
@@ -80,17 +89,20 @@ struct work_header {
     struct span value;
 };
 /*
- * decide/finish: a record for another topic in the same transaction: an event, a certificate, a request to another owner. Everything
- * is copied. `partition_key` chooses the partition by partition_of over the topic's partition count; `record_key` may differ.
+ * decide/finish: a record for another topic in the same transaction: an event, a certificate, a
+ * request to another owner. Everything is copied. `partition_key` chooses the partition by
+ * partition_of over the topic's partition count; `record_key` may differ.
  */
-void work_emit(struct work *w, const char *topic, struct span partition_key, struct span record_key, struct span value,
-               const struct work_header *headers, unsigned header_count);
+void work_emit(struct work *w, const char *topic, struct span partition_key, struct span record_key,
+               struct span value, const struct work_header *headers, unsigned header_count);
 /*
- * decide/finish: the answer to whoever waits: stored as g:r:<request id> for 10 minutes and published on `channel` ("" : only stored)
- * after the commit. Copied. A later call replaces an earlier one.
+ * decide/finish: the answer to whoever waits: stored as g:r:<request id> for 10 minutes and
+ * published on `channel` ("" : only stored) after the commit. Copied. A later call replaces an
+ * earlier one.
  */
 void work_reply(struct work *w, const char *request_id, const char *channel, struct span json);
-/* decode/decide/finish: the request goes to <topic>.dlq with this reason instead; state puts of this work are dropped. */
+/* decide, before any work_put: the request goes to <request topic>.dlq with this reason; what it
+ * emitted is dropped, its reply is sent. */
 void work_dead_letter(struct work *w, err_t why, const struct fault *fault);
 /* decide: ask for app->sign and app->finish (work_will_sign must have been said in decode). */
 void work_sign(struct work *w);
@@ -99,22 +111,25 @@ void work_sign(struct work *w);
 /* ---- the app ---- */
 
 struct processor_app {
-    const char *name;          /* "ca-signer.device": group id, log context, prefix of the transactional id */
+    const char
+        *name; /* "ca-signer.device": group id, log context, prefix of the transactional id */
     const char *request_topic; /* full names */
     const char *state_topic;
     char view_letter;
 
     /*
-     * Parses a request and names its entities. ERR_OK, or any error: the record goes to the dead letters with `fault` as the reason.
-     * Must bound everything it parses.
+     * Parses a request and names its entities. ERR_OK, or any error: the record goes to the dead
+     * letters with `fault` as the reason. Must bound everything it parses.
      */
     err_t (*decode)(void *ctx, struct work *w, struct fault *fault);
-    /* Workers; optional. Checks proofs that need no state. The verdict belongs into the request object. */
+    /* Workers; optional. Checks proofs that need no state. The verdict belongs into the request
+     * object. */
     void (*verify)(void *ctx, struct work *w);
     /*
-     * Called once per round before the first decide, on the processor thread; optional. May read snapshots of other views for the
-     * works of the round (one pipelined call instead of one per decision), leaving them in the request objects. ERR_OK or a retry
-     * class error: the round is given up and tried again after a pause.
+     * Called once per round before the first decide, on the processor thread; optional. May read
+     * snapshots of other views for the works of the round (one pipelined call instead of one per
+     * decision), leaving them in the request objects. ERR_OK or a retry class error: the round is
+     * given up and tried again after a pause.
      */
     err_t (*prepare)(void *ctx, struct work **works, unsigned n);
     /* The decision. Pure but for the work_* calls. `now_ms`: wall clock of the round. */
@@ -131,14 +146,16 @@ struct processor_app {
     /* View key of a state record key (identity when NULL). */
     err_t (*view_key)(struct span record_key, struct buf *to);
     /*
-     * State record -> view record; a pure function, used in the live round and in a rebuild alike. An unknown major version is
-     * ERR_UNSUPPORTED: the partition stops with an alarm, it is never skipped. `value` is never a tombstone.
+     * State record -> view record; a pure function, used in the live round and in a rebuild alike.
+     * An unknown major version is ERR_UNSUPPORTED: the partition stops with an alarm, it is never
+     * skipped. `value` is never a tombstone.
      */
     err_t (*project)(void *ctx, struct span record_key, struct span value, struct view_record *to);
 };
 
-/* A stop for tests: called at named steps ("decoded", "loaded", "decided", "signed", "produced", "offsets-sent", "committed",
- * "view-written", "replied"); a test kills or stops the process there. */
+/* A stop for tests: called at named steps ("decoded", "loaded", "decided", "signed", "produced",
+ * "offsets-sent", "committed", "view-written", "replied"); a test kills or stops the process there.
+ */
 typedef void (*processor_step_hook)(void *ctx, const char *step);
 
 struct processor_options {
@@ -147,26 +164,32 @@ struct processor_options {
     const char *redis_address;
     const char *redis_user;
     const char *redis_password;
-    const struct clock *clock; /* NULL: the system clock */
-    unsigned batch_max;               /* requests per transaction; 0: 1000 */
-    unsigned transaction_spacing_ms;  /* least time from a commit to the next begin unless a batch is full; 0: 20 */
-    unsigned transaction_timeout_ms;  /* 0: 10000 */
-    unsigned session_timeout_ms;      /* 0: 30000 */
-    unsigned workers;                 /* verify/sign threads; 0: number of cores */
+    const struct clock *clock;       /* NULL: the system clock */
+    unsigned batch_max;              /* requests per transaction; 0: 1000 */
+    unsigned transaction_spacing_ms; /* least time from a commit to the next begin unless a batch is
+                                        full; 0: 20 */
+    unsigned transaction_timeout_ms; /* 0: 10000 */
+    unsigned session_timeout_ms;     /* 0: 30000 */
+    unsigned workers;                /* verify/sign threads; 0: number of cores */
     processor_step_hook hook;
     void *hook_ctx;
 };
 
-/* Makes the object and its threads' resources; touches neither Kafka nor Redis yet. `app` and `ctx` are borrowed until free. */
-err_t processor_new(const struct processor_app *app, void *ctx, const struct processor_options *options,
-                    struct processor **ret) MUST_USE;
-/* Starts the thread: it connects, joins the group and works until stopped; Kafka or Redis being away is not an error. */
+/* Makes the object and its threads' resources; touches neither Kafka nor Redis yet. `app` and `ctx`
+ * are borrowed until free. */
+err_t processor_new(const struct processor_app *app, void *ctx,
+                    const struct processor_options *options, struct processor **ret) MUST_USE;
+/* Starts the thread: it connects, joins the group and works until stopped; Kafka or Redis being
+ * away is not an error. */
 err_t processor_start(struct processor *p) MUST_USE;
-/* True when every assigned partition is live (readiness). `reason` gets a word for people when not. */
+/* True when every assigned partition is live (readiness). `reason` gets a word for people when not.
+ */
 bool processor_ready(struct processor *p, char *reason, size_t reason_size);
-/* Asks the thread to finish the round in hand, close its clients and end; waits up to `deadline_ms`. ERR_TIMEOUT when it did not. */
+/* Asks the thread to finish the round in hand, close its clients and end; waits up to
+ * `deadline_ms`. ERR_TIMEOUT when it did not. */
 err_t processor_stop(struct processor *p, unsigned deadline_ms) MUST_USE;
-/* The partition stopped with an alarm (unknown version, corrupt view payload): the process should report itself unhealthy. */
+/* The partition stopped with an alarm (unknown version, corrupt view payload): the process should
+ * report itself unhealthy. */
 bool processor_broken(struct processor *p);
 void processor_free(struct processor *p);
 CLEANUP_DEFINE(struct processor *, processor_free);

@@ -1,16 +1,19 @@
 /*
- * The Redis view of one state topic: how records of a compacted state topic are laid out in Redis, the two Lua calls of its owner
- * (load, apply), and what readers need. A view is derived from its topic and nothing else: it can be dropped at any instant and is
- * rebuilt from the log, byte for byte.
+ * The Redis view of one state topic: how records of a compacted state topic are laid out in Redis,
+ * the two Lua calls of its owner (load, apply), and what readers need. A view is derived from its
+ * topic and nothing else: it can be dropped at any instant and is rebuilt from the log, byte for
+ * byte.
  *
- * Layout for topic letter L and partition p (one hash tag per partition, so every call touches one slot):
- *   {Lp}:<view key>   the stored value: version, index entries, payload (view_value_*)
- *   {Lp}#             the view mark: hash {log, off}: id of the log and offset of the last state record applied
- *   {Lp}i:<name>      ordered indexes, kept by the apply call from the index entries inside the stored values
+ * Layout for topic letter L and partition p (one hash tag per partition, so every call touches one
+ * slot): {Lp}:<view key>   the stored value: version, index entries, payload (view_value_*) {Lp}#
+ * the view mark: hash {log, off}: id of the log and offset of the last state record applied
+ *   {Lp}i:<name>      ordered indexes, kept by the apply call from the index entries inside the
+ * stored values
  *
- * The mark travels with the data in every call, atomically: a reader of {Lp} learns which log position it reads, a writer says which
- * position it believes in. A view that lost something (flushed, failed over, restored) shows another mark and is refused.
- * Encoding functions are pure; calls that take a `struct redis *` belong to the thread that owns that connection.
+ * The mark travels with the data in every call, atomically: a reader of {Lp} learns which log
+ * position it reads, a writer says which position it believes in. A view that lost something
+ * (flushed, failed over, restored) shows another mark and is refused. Encoding functions are pure;
+ * calls that take a `struct redis *` belong to the thread that owns that connection.
  */
 #ifndef COMMON_VIEW_H
 #define COMMON_VIEW_H
@@ -18,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/redis.h"
@@ -38,29 +42,33 @@ static inline bool view_mark_eq(const struct view_mark *a, const struct view_mar
     return a->offset == b->offset && strcmp(a->log, b->log) == 0;
 }
 
-/* One entry of an ordered index. Spans are borrowed. An empty member stands for the view key itself. */
+/* One entry of an ordered index. Spans are borrowed. An empty member stands for the view key
+ * itself. */
 struct view_index {
     struct span name;
     struct span member;
     double score;
 };
 
-/* What a state record looks like in the view: made by the app's projection, a pure function of (record key, record value). */
+/* What a state record looks like in the view: made by the app's projection, a pure function of
+ * (record key, record value). */
 struct view_record {
     struct buf key;     /* view key, without the {Lp}: prefix */
     struct buf payload; /* what the owner and the doors read */
     struct view_index indexes[VIEW_INDEXES_MAX];
     unsigned index_count;
-    struct buf index_bytes; /* backing store for the spans of `indexes`, kept by view_record_index */
-    bool deleted;           /* a tombstone: remove key and index entries */
-    bool skipped;           /* the record does not belong into the view; only the mark moves */
+    struct buf
+        index_bytes; /* backing store for the spans of `indexes`, kept by view_record_index */
+    bool deleted;    /* a tombstone: remove key and index entries */
+    bool skipped;    /* the record does not belong into the view; only the mark moves */
 };
 void view_record_init(struct view_record *r);
 void view_record_clear(struct view_record *r);
 void view_record_deinit(struct view_record *r);
 CLEANUP_DEFINE_EMBEDDED(struct view_record, view_record_deinit);
 /* Adds an index entry, copying name and member (<= 255 bytes each). ERR_TOO_LARGE over a limit. */
-err_t view_record_index(struct view_record *r, struct span name, struct span member, double score) MUST_USE;
+err_t view_record_index(struct view_record *r, struct span name, struct span member,
+                        double score) MUST_USE;
 
 /* Encodes the stored value (index entries + payload). */
 err_t view_value_encode(const struct view_record *r, struct buf *to) MUST_USE;
@@ -73,11 +81,13 @@ err_t view_index_key(char letter, int partition, struct span name, struct buf *t
 err_t view_mark_key(char letter, int partition, struct buf *to) MUST_USE;
 
 /*
- * Load: appends ONE pipelined Lua call that reads `n` view keys and the mark atomically; view_load_collect then takes its reply.
- * `ret_values[i]` is the payload (copied into `arena`; ptr NULL where absent). ERR_UNAVAILABLE: Redis is away, nothing was read.
+ * Load: appends ONE pipelined Lua call that reads `n` view keys and the mark atomically;
+ * view_load_collect then takes its reply. `ret_values[i]` is the payload (copied into `arena`; ptr
+ * NULL where absent). ERR_UNAVAILABLE: Redis is away, nothing was read.
  */
-err_t view_load_append(struct redis *r, char letter, int partition, const struct span *keys, unsigned n) MUST_USE;
-err_t view_load_collect(struct redis *r, unsigned n, struct buf *arena, struct span *ret_values,
+err_t view_load_append(struct redis *r, char letter, int partition, const struct span *keys,
+                       unsigned n) MUST_USE;
+err_t view_load_collect(struct redis *r, unsigned n, struct arena *arena, struct span *ret_values,
                         struct view_mark *ret_mark) MUST_USE;
 
 /* A projected record on its way into the view. */
@@ -86,28 +96,33 @@ struct view_write {
     int64_t offset; /* of the state record */
 };
 /*
- * Apply: ONE pipelined Lua call for up to VIEW_WRITES_MAX records in offset order. `prev` is the mark this writer believes in,
- * `log` the id of the log it reads. The script refuses when the view stands before `prev` or names another log (something was lost),
- * skips records at or below the view's mark (another owner was quicker), applies the rest and moves the mark to `end` (an offset the
- * writer knows to be applied; usually that of the last record). view_apply_collect: ERR_OK with the new mark; ERR_STALE: refused, the
- * partition must catch up, `ret_mark` says where the view stands; ERR_UNAVAILABLE: unknown whether applied, catch up as well.
+ * Apply: ONE pipelined Lua call for up to VIEW_WRITES_MAX records in offset order. `prev` is the
+ * mark this writer believes in, `log` the id of the log it reads. The script refuses when the view
+ * stands before `prev` or names another log (something was lost), skips records at or below the
+ * view's mark (another owner was quicker), applies the rest and moves the mark to `end` (an offset
+ * the writer knows to be applied; usually that of the last record). view_apply_collect: ERR_OK with
+ * the new mark; ERR_STALE: refused, the partition must catch up, `ret_mark` says where the view
+ * stands; ERR_UNAVAILABLE: unknown whether applied, catch up as well.
  */
 #define VIEW_WRITES_MAX 200
-err_t view_apply_append(struct redis *r, char letter, int partition, const struct view_mark *prev, int64_t end,
-                        const struct view_write *writes, unsigned n) MUST_USE;
+err_t view_apply_append(struct redis *r, char letter, int partition, const struct view_mark *prev,
+                        int64_t end, const struct view_write *writes, unsigned n) MUST_USE;
 err_t view_apply_collect(struct redis *r, struct view_mark *ret_mark) MUST_USE;
 
 /* Reads the mark alone. VIEW_MARK_NONE where there is none. */
-err_t view_mark_read(struct redis *r, char letter, int partition, struct view_mark *ret_mark) MUST_USE;
+err_t view_mark_read(struct redis *r, char letter, int partition,
+                     struct view_mark *ret_mark) MUST_USE;
 
 /*
- * Drops the view of the partitions in `partitions` (one pass over the key space), then sets each mark to (log, -1), from where
- * the log is applied again. Used when a view belongs to another log, stands beyond its log's end, or has no mark.
+ * Drops the view of the partitions in `partitions` (one pass over the key space), then sets each
+ * mark to (log, -1), from where the log is applied again. Used when a view belongs to another log,
+ * stands beyond its log's end, or has no mark.
  */
 struct view_reset {
     int partition;
     char log[VIEW_LOG_ID_MAX];
 };
-err_t view_reset(struct redis *r, char letter, const struct view_reset *resets, unsigned n) MUST_USE;
+err_t view_reset(struct redis *r, char letter, const struct view_reset *resets,
+                 unsigned n) MUST_USE;
 
 #endif

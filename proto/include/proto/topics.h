@@ -1,5 +1,6 @@
 /*
- * The names of Fleetseal's topics and Redis guards, once. Settings (partitions, cleanup) are in proto/topics.json.
+ * The names of Fleetseal's topics and Redis guards, once. Settings (partitions, cleanup) are in
+ * proto/topics.json.
  */
 #ifndef PROTO_TOPICS_H
 #define PROTO_TOPICS_H

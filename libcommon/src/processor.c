@@ -1,0 +1,478 @@
+/* The life of a processor and its loop. */
+#include "processor_internal.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/id.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#define SPACING_DEFAULT_MS 20
+#define IDLE_POLL_MS       100
+#define CLOSE_TIMEOUT_MS   5000
+#define INIT_TIMEOUT_MS    30000
+#define BACK_OFF_MIN_MS    20
+#define BACK_OFF_MAX_MS    2000
+#define LOG_ID_BYTES_MAX   512
+#define REDIS_DEFAULT_PORT 6379
+
+void proc_step(struct processor *p, const char *step)
+{
+    if (p->options.hook != NULL) {
+        p->options.hook(p->options.hook_ctx, step);
+    }
+}
+
+int64_t proc_mono(const struct processor *p)
+{
+    return clock_mono_ms(p->clock);
+}
+
+struct part *proc_part(struct processor *p, int32_t number)
+{
+    for (unsigned i = 0; i < p->part_count; i++) {
+        if (p->parts[i].number == number) {
+            return &p->parts[i];
+        }
+    }
+    return NULL;
+}
+
+bool proc_log_id(struct span value, char out[VIEW_LOG_ID_MAX])
+{
+    CLEANUP_JSON cJSON *json = NULL;
+    const struct json_limits limits = {
+        .max_bytes = LOG_ID_BYTES_MAX, .max_depth = 2, .max_values = 16};
+    if (json_decode(value, &limits, &json, NULL) != ERR_OK) {
+        return false;
+    }
+    const cJSON *id = cJSON_GetObjectItemCaseSensitive(json, "id");
+    if (!cJSON_IsString(id) || strlen(id->valuestring) != VIEW_LOG_ID_MAX - 1) {
+        return false;
+    }
+    memcpy(out, id->valuestring, VIEW_LOG_ID_MAX);
+    return true;
+}
+
+void proc_back_off(struct processor *p, const char *what, err_t e)
+{
+    uint64_t random = 0;
+    random_bytes(&random, sizeof random);
+    int64_t wait_ms = backoff_next_ms(&p->back_off, random);
+    p->retry_at_ms = proc_mono(p) + wait_ms;
+    log_limited(LOG_LEVEL_WARN, NULL, "processor_waits", LOG_STR("app", p->app->name),
+                LOG_STR("at", what), LOG_ERR("error", e),
+                LOG_STR("redis", redis_error_text(p->redis)), LOG_INT("wait_ms", wait_ms));
+}
+
+/* ---- the assignment: called inside kafka_consumer_poll, so never while a transaction is open ----
+ */
+
+static void drop_parts(struct processor *p)
+{
+    recovery_drop(p);
+    for (unsigned i = 0; i < p->part_count; i++) {
+        backlog_deinit(&p->parts[i].backlog);
+    }
+    free(p->parts);
+    p->parts = NULL;
+    p->part_count = 0;
+}
+
+static void on_assigned(void *ctx, const struct kafka_partition *partitions, size_t count)
+{
+    struct processor *p = ctx;
+    drop_parts(p);
+    p->parts = xcalloc(count, sizeof *p->parts);
+    p->part_count = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        p->parts[i] = (struct part){.number = partitions[i].partition,
+                                    .state = PART_STABLE,
+                                    .mark = VIEW_MARK_NONE,
+                                    .next_offset = -1};
+    }
+    log_info(NULL, "partitions_assigned", LOG_STR("app", p->app->name),
+             LOG_UINT("partitions", count));
+}
+
+static void on_revoked(void *ctx, const struct kafka_partition *partitions, size_t count, bool lost)
+{
+    struct processor *p = ctx;
+    (void)partitions;
+    drop_parts(p);
+    log_info(NULL, "partitions_revoked", LOG_STR("app", p->app->name),
+             LOG_UINT("partitions", count), LOG_BOOL("lost", lost));
+}
+
+/* ---- the clients ---- */
+
+static void kafka_log(void *ctx, int level, const char *facility, const char *text)
+{
+    const struct processor *p = ctx;
+    log_debug("kafka", NULL, "client_log", LOG_STR("app", p->app->name), LOG_INT("severity", level),
+              LOG_STR("facility", facility), LOG_STR("text", text));
+}
+
+static struct kafka_config kafka_config_of(struct processor *p)
+{
+    return (struct kafka_config){
+        .brokers = p->brokers, .client_id = p->transactional_id, .log = kafka_log, .log_ctx = p};
+}
+
+static void clients_drop(struct processor *p)
+{
+    drop_parts(p);
+    kafka_batch_clear(&p->batch);
+    kafka_consumer_free(TAKE(p->consumer));
+    kafka_txn_free(TAKE(p->txn));
+    kafka_reader_free(TAKE(p->reader));
+}
+
+/*
+ * Fresh clients: the producer first claims the transactional id, which ends what a predecessor left
+ * open, then the consumer joins.
+ */
+static err_t clients_make(struct processor *p)
+{
+    struct kafka_config config = kafka_config_of(p);
+    struct kafka_txn_config txn = {.transactional_id = p->transactional_id,
+                                   .transaction_timeout_ms =
+                                       (int)p->options.transaction_timeout_ms};
+    const char *topics[] = {p->app->request_topic};
+    struct kafka_consumer_config consumer = {.group = p->app->name,
+                                             .instance_id = p->instance,
+                                             .topics = topics,
+                                             .topics_count = 1,
+                                             .reset = KAFKA_RESET_EARLIEST,
+                                             .session_timeout_ms =
+                                                 (int)p->options.session_timeout_ms,
+                                             .handler = {p, on_assigned, on_revoked}};
+    err_t e = kafka_txn_new(&config, &txn, NULL, &p->txn);
+    if (e == ERR_OK) {
+        e = kafka_txn_init(p->txn, INIT_TIMEOUT_MS);
+    }
+    if (e == ERR_OK) {
+        e = kafka_reader_new(&config, &(struct kafka_reader_config){0}, NULL, &p->reader);
+    }
+    if (e == ERR_OK) {
+        e = kafka_consumer_new(&config, &consumer, NULL, &p->consumer);
+    }
+    if (e != ERR_OK) {
+        clients_drop(p);
+    }
+    return e;
+}
+
+/* ---- the loop ---- */
+
+static unsigned backlog_total(const struct processor *p)
+{
+    unsigned total = 0;
+    for (unsigned i = 0; i < p->part_count; i++) {
+        total += p->parts[i].state == PART_LIVE ? p->parts[i].backlog.len : 0;
+    }
+    return total;
+}
+
+/* Stops fetching a partition whose backlog is long, lets it go on when it is short again. */
+static void balance_fetching(struct processor *p)
+{
+    for (unsigned i = 0; i < p->part_count; i++) {
+        struct part *part = &p->parts[i];
+        bool pause =
+            part->backlog.len >
+            (part->paused ? p->options.batch_max : PROC_BACKLOG_BATCHES * p->options.batch_max);
+        if (part->state != PART_LIVE || pause == part->paused) {
+            continue;
+        }
+        err_t e = pause ? kafka_consumer_pause(p->consumer, p->app->request_topic, part->number)
+                        : kafka_consumer_resume(p->consumer, p->app->request_topic, part->number);
+        if (e == ERR_OK) {
+            part->paused = pause;
+        }
+    }
+}
+
+static err_t fetch(struct processor *p, int wait_ms)
+{
+    err_t e = kafka_consumer_poll(p->consumer, &p->batch, wait_ms);
+    for (size_t i = 0; i < p->batch.count; i++) {
+        struct part *part = proc_part(p, p->batch.messages[i].partition);
+        if (part != NULL) {
+            backlog_push(&part->backlog, work_new(p, &p->batch.messages[i]));
+        }
+    }
+    kafka_batch_clear(&p->batch);
+    balance_fetching(p);
+    return e;
+}
+
+/* How long the next poll may wait: a lone request must not wait for company, and company must not
+ * wait for the next round. */
+static int fetch_wait(const struct processor *p)
+{
+    if (recovery_needed(p)) {
+        return 0;
+    }
+    int64_t now = proc_mono(p);
+    int64_t at = now + IDLE_POLL_MS;
+    unsigned waiting = backlog_total(p);
+    if (waiting >= p->options.batch_max) {
+        at = p->retry_at_ms;
+    } else if (waiting > 0) {
+        at = p->next_begin_ms > p->retry_at_ms ? p->next_begin_ms : p->retry_at_ms;
+    }
+    int64_t wait = at - now;
+    return (int)(wait < 0 ? 0 : wait > IDLE_POLL_MS ? IDLE_POLL_MS : wait);
+}
+
+static bool round_due(const struct processor *p)
+{
+    int64_t now = proc_mono(p);
+    unsigned waiting = backlog_total(p);
+    return waiting > 0 && now >= p->retry_at_ms &&
+           (waiting >= p->options.batch_max || now >= p->next_begin_ms);
+}
+
+/* The commit was not a definite yes: nobody here may guess. Both clients go, and the log tells. */
+static void rebuild(struct processor *p, const char *at, err_t e)
+{
+    log_warn(NULL, "clients_rebuilt", LOG_STR("app", p->app->name), LOG_STR("at", at),
+             LOG_ERR("error", e));
+    round_end(p);
+    clients_drop(p);
+    proc_back_off(p, at, e);
+}
+
+static void work_round(struct processor *p)
+{
+    err_t e = round_decide(p, p->cautious > 0 ? 1 : p->options.batch_max);
+    if (e == ERR_STALE || e == ERR_BUSY) {
+        return; /* a partition fell behind, or a request was put aside: the next turn goes on */
+    }
+    if (e == ERR_CORRUPT) {
+        atomic_store(&p->broken, true);
+        return;
+    }
+    if (e != ERR_OK) {
+        proc_back_off(p, "round", e);
+        return;
+    }
+    if (p->round.count == 0) {
+        return;
+    }
+    e = round_commit(p);
+    if (e != ERR_OK) {
+        rebuild(p, "commit", e);
+        return;
+    }
+    round_end(p);
+    backoff_reset(&p->back_off);
+    p->next_begin_ms = proc_mono(p) + p->options.transaction_spacing_ms;
+}
+
+static void publish_readiness(struct processor *p)
+{
+    int live = 0;
+    for (unsigned i = 0; i < p->part_count; i++) {
+        live += p->parts[i].state == PART_LIVE;
+    }
+    atomic_store(&p->assigned_parts, p->consumer == NULL ? -1 : (int)p->part_count);
+    atomic_store(&p->ready_parts, live);
+}
+
+static void pause_until(struct processor *p, int64_t at_ms)
+{
+    int64_t wait = at_ms - proc_mono(p);
+    if (wait <= 0) {
+        return;
+    }
+    wait = wait > IDLE_POLL_MS ? IDLE_POLL_MS : wait;
+    struct timespec ts = {.tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000};
+    (void)nanosleep(&ts, NULL);
+}
+
+static void turn(struct processor *p)
+{
+    if (p->consumer == NULL) {
+        pause_until(p, p->retry_at_ms);
+        if (proc_mono(p) < p->retry_at_ms) {
+            return;
+        }
+        err_t e = clients_make(p);
+        if (e != ERR_OK) {
+            proc_back_off(p, "clients", e);
+            return;
+        }
+    }
+    err_t e = fetch(p, fetch_wait(p));
+    if (e != ERR_OK) {
+        rebuild(p, "poll", e);
+        return;
+    }
+    if (recovery_needed(p)) {
+        if (proc_mono(p) >= p->retry_at_ms) {
+            recovery_step(p, backlog_total(p) > 0 ? 0 : IDLE_POLL_MS / 2);
+        } else {
+            pause_until(p, p->retry_at_ms);
+        }
+    }
+    if (round_due(p)) {
+        work_round(p);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct processor *p = arg;
+    (void)guard_start(p);
+    while (!atomic_load(&p->stopping)) {
+        turn(p);
+        publish_readiness(p);
+    }
+    if (p->consumer != NULL) {
+        drop_parts(p);
+        if (kafka_consumer_close(p->consumer, false, CLOSE_TIMEOUT_MS) != ERR_OK) {
+            log_warn(NULL, "consumer_close_timed_out", LOG_STR("app", p->app->name));
+        }
+    }
+    clients_drop(p);
+    guard_stop(p);
+    atomic_store(&p->stopped, true);
+    return NULL;
+}
+
+/* ---- outside ---- */
+
+/* host:port as configuration has checked it. */
+static struct redis *redis_of(struct processor *p, const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    size_t host_len = colon != NULL ? (size_t)(colon - address) : strlen(address);
+    CLEANUP_FREE char *host = xstrndup(address, host_len);
+    long port = colon != NULL ? strtol(colon + 1, NULL, 10) : REDIS_DEFAULT_PORT;
+    return redis_new(&(struct redis_config){.host = host,
+                                            .port = (uint16_t)port,
+                                            .user = p->options.redis_user,
+                                            .password = p->options.redis_password,
+                                            .client_name = p->transactional_id});
+}
+
+static void defaults(struct processor_options *o)
+{
+    o->batch_max = o->batch_max ? o->batch_max : PROC_BATCH_DEFAULT;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    o->workers = o->workers ? o->workers : cores > 0 ? (unsigned)cores : 1;
+    o->transaction_spacing_ms =
+        o->transaction_spacing_ms ? o->transaction_spacing_ms : SPACING_DEFAULT_MS;
+}
+
+err_t processor_new(const struct processor_app *app, void *ctx,
+                    const struct processor_options *options, struct processor **ret)
+{
+    CLEANUP(processor_free) struct processor *p = xcalloc(1, sizeof *p);
+    p->app = app;
+    p->ctx = ctx;
+    p->options = *options;
+    defaults(&p->options);
+    p->clock = options->clock != NULL ? options->clock : &clock_system;
+    p->instance = xstrdup(options->instance);
+    p->brokers = xstrdup(options->brokers);
+    p->transactional_id = xasprintf("%s.%s", app->name, options->instance);
+    p->dlq_topic = xasprintf("%s.dlq", app->request_topic);
+    p->redis = redis_of(p, options->redis_address);
+    kafka_batch_init(&p->batch, PROC_POLL_MAX);
+    p->records = xcalloc(VIEW_WRITES_MAX, sizeof *p->records);
+    for (unsigned i = 0; i < VIEW_WRITES_MAX; i++) {
+        view_record_init(&p->records[i]);
+    }
+    atomic_store(&p->assigned_parts, -1);
+    p->back_off = BACKOFF_INIT(BACK_OFF_MIN_MS, BACK_OFF_MAX_MS);
+    err_t e = pool_new(p->options.workers - 1, "proc", &p->pool);
+    if (e != ERR_OK) {
+        return e;
+    }
+    *ret = TAKE(p);
+    return ERR_OK;
+}
+
+err_t processor_start(struct processor *p)
+{
+    if (pthread_create(&p->thread, NULL, run, p) != 0) {
+        return ERR_INTERNAL;
+    }
+    p->started = true;
+    return ERR_OK;
+}
+
+bool processor_ready(struct processor *p, char *reason, size_t reason_size)
+{
+    int assigned = atomic_load(&p->assigned_parts);
+    int ready = atomic_load(&p->ready_parts);
+    if (atomic_load(&p->broken)) {
+        (void)snprintf(reason, reason_size, "%s: a partition stopped on a record it cannot read",
+                       p->app->name);
+        return false;
+    }
+    if (assigned < 0) {
+        (void)snprintf(reason, reason_size, "%s: not connected to Kafka", p->app->name);
+        return false;
+    }
+    (void)snprintf(reason, reason_size, "%s: %d of %d partitions live", p->app->name, ready,
+                   assigned);
+    return ready == assigned && assigned > 0;
+}
+
+err_t processor_stop(struct processor *p, unsigned deadline_ms)
+{
+    if (!p->started) {
+        return ERR_OK;
+    }
+    atomic_store(&p->stopping, true);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += deadline_ms / 1000;
+    until.tv_nsec += (long)(deadline_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    if (pthread_timedjoin_np(p->thread, NULL, &until) != 0) {
+        return ERR_TIMEOUT;
+    }
+    p->started = false;
+    return ERR_OK;
+}
+
+bool processor_broken(struct processor *p)
+{
+    return atomic_load(&p->broken);
+}
+
+void processor_free(struct processor *p)
+{
+    if (p == NULL || p->started) {
+        return; /* a thread that did not stop in time still uses it: the process is about to end */
+    }
+    pool_free(p->pool);
+    redis_free(p->redis);
+    kafka_batch_deinit(&p->batch);
+    for (unsigned i = 0; i < VIEW_WRITES_MAX && p->records != NULL; i++) {
+        view_record_deinit(&p->records[i]);
+    }
+    free(p->records);
+    for (unsigned i = 0; i < p->topic_count; i++) {
+        free(p->topics[i].name);
+    }
+    free(p->round.works);
+    free(p->round.entities);
+    free(p->round.graves);
+    arena_deinit(&p->round.arena);
+    free(p->instance);
+    free(p->brokers);
+    free(p->transactional_id);
+    free(p->dlq_topic);
+    free(p);
+}

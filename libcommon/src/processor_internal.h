@@ -1,0 +1,220 @@
+/*
+ * Inside the processor: what its files share. One thread owns everything here (the processor's
+ * own), except where a comment says otherwise.
+ *
+ *   processor.c           life: new, start, stop, the loop
+ *   processor_recovery.c  the one way a partition becomes live: stable offsets, end of the log,
+ * catch up, seek processor_round.c     decode, verify, load, decide, sign, finish
+ *   processor_commit.c    the transaction, then view and replies
+ *   processor_work.c      what an app sees of a request
+ *   processor_guard.c     a request that kills its owner is put aside
+ */
+#ifndef PROCESSOR_INTERNAL_H
+#define PROCESSOR_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/arena.h"
+#include "common/backoff.h"
+#include "common/kafka_consumer.h"
+#include "common/kafka_reader.h"
+#include "common/kafka_txn.h"
+#include "common/pool.h"
+#include "common/processor.h"
+#include "common/redis.h"
+
+#define PROC_BATCH_DEFAULT   1000
+#define PROC_BACKLOG_BATCHES 3    /* a partition is paused above this many batches waiting */
+#define PROC_POLL_MAX        1000 /* messages taken from the client at once */
+#define PROC_TOPICS_MAX      32
+
+/*
+ * States of a partition. Only PART_LIVE decides; every other state leads back to it by
+ * processor_recovery.c.
+ */
+enum part_state {
+    PART_STABLE, /* assigned; waits until the group's committed offset has no transaction pending on
+                    it */
+    PART_CATCHING_UP, /* the view is brought to the end of the state partition */
+    PART_LIVE,        /* view and log agree at `mark`; requests are decided */
+    PART_BEHIND,      /* was live; the view showed another mark, or a view write was refused */
+    PART_BROKEN, /* a record that this version must not skip; an alarm stands, an operator is needed
+                  */
+};
+
+struct backlog {
+    struct work **items; /* ring */
+    unsigned head, len, capacity;
+};
+
+struct part {
+    int32_t number;
+    enum part_state state;
+    struct view_mark mark;  /* held mark: what the view must show; valid in PART_LIVE */
+    struct backlog backlog; /* requests fetched, not yet taken into a round; owned */
+    bool paused;            /* fetching is stopped because the backlog is long */
+    int64_t next_offset; /* of the request after the last one of the round in hand; -1: none in this
+                            round */
+};
+
+/* An entity of the round in hand. */
+struct entity {
+    int32_t partition;
+    struct span record_key; /* in the round's arena */
+    struct span view_key;   /* likewise */
+    void *state;            /* app object, owned; NULL: absent */
+    bool loaded;
+    bool locked;  /* a work of this round changes it by a signature: nobody else in this round may
+                     read it */
+    bool dirty;   /* put or deleted in this round */
+    bool deleted; /* dirty, and gone */
+    struct span record; /* arena: the JSON of the newest put */
+    int64_t input_offset;
+    int64_t offset;      /* of its state record, from the delivery report */
+    struct entity *next; /* chain of the hash bucket */
+};
+
+struct emit {
+    const char *topic; /* arena */
+    struct span partition_key;
+    struct span record_key;
+    struct span value;
+    bool null_value;
+    int32_t partition; /* -1: by partition_key */
+    struct work_header *headers;
+    unsigned header_count;
+    struct emit *next;
+};
+
+struct reply {
+    const char *request_id;
+    const char *channel;
+    struct span json;
+};
+
+struct work {
+    struct processor *processor;
+    struct kafka_message message; /* owned */
+    struct work_source source;
+    void *request; /* app object, owned */
+    bool decoded;
+    bool verified;
+    bool will_sign;
+    bool signing;
+    bool poisoned; /* decode failed or the guard says it kills: straight to the dead letters */
+    bool guarded;  /* counted by the crash guard in this round */
+    struct span need_keys[WORK_ENTITIES_MAX]; /* owned; they live across rounds */
+    unsigned need_count;
+    /* this round only; reset when a work returns to the backlog */
+    struct entity *entities[WORK_ENTITIES_MAX];
+    struct emit *emits, **emits_tail;
+    struct reply reply;
+    bool has_reply;
+    bool dead;
+    err_t dead_why;
+    struct fault dead_fault;
+};
+
+#define ROUND_BUCKETS 4096
+struct round {
+    struct arena arena;
+    struct work **works;
+    unsigned count, capacity;
+    struct entity **entities;
+    unsigned entity_count, entity_capacity;
+    struct entity *buckets[ROUND_BUCKETS];
+    void **graves; /* app states replaced in this round, freed at its end */
+    unsigned grave_count, grave_capacity;
+};
+
+struct recovery; /* processor_recovery.c */
+
+struct processor {
+    const struct processor_app *app;
+    void *ctx;
+    struct processor_options options;
+    const struct clock *clock;
+    char *instance, *brokers, *transactional_id, *dlq_topic;
+
+    pthread_t thread;
+    bool started;
+    _Atomic bool stopping;
+    _Atomic bool stopped;
+    _Atomic bool broken;
+    _Atomic int ready_parts, assigned_parts; /* for processor_ready, any thread */
+
+    struct redis *redis;
+    struct pool *pool;
+    struct kafka_consumer *consumer;
+    struct kafka_txn *txn;
+    struct kafka_reader *reader;
+
+    struct part *parts; /* the assignment */
+    unsigned part_count;
+    unsigned first_part; /* whose turn it is to be served first */
+    struct recovery *recovery;
+    struct kafka_batch batch;
+    struct round round;
+    struct view_record *records; /* VIEW_WRITES_MAX, reused by every view write */
+    struct {
+        char *name;
+        int32_t partitions;
+    } topics[PROC_TOPICS_MAX]; /* that were written to */
+    unsigned topic_count;
+
+    int64_t next_begin_ms; /* mono: no transaction begins before, unless a batch is full */
+    int64_t retry_at_ms;   /* mono: something was away; nothing is tried before */
+    struct backoff back_off;
+    unsigned cautious; /* rounds of size one that are left after an unclean exit */
+};
+
+void proc_step(struct processor *p, const char *step);
+int64_t proc_mono(const struct processor *p);
+struct part *proc_part(struct processor *p, int32_t number);
+/* Reads the nonce of a state partition's first record. */
+bool proc_log_id(struct span value, char out[VIEW_LOG_ID_MAX]);
+/* Waits before the next try, longer each time; `what` and `e` are logged. */
+void proc_back_off(struct processor *p, const char *what, err_t e);
+
+/* processor_work.c */
+struct work *work_new(struct processor *p, struct kafka_message *m);
+void work_free(struct work *w);
+void work_reset(struct work *w); /* forget the round */
+void backlog_push(struct backlog *b, struct work *w);
+void backlog_push_front(struct backlog *b, struct work *w);
+struct work *backlog_peek(const struct backlog *b);
+struct work *backlog_pop(struct backlog *b);
+void backlog_clear(struct backlog *b);
+void backlog_deinit(struct backlog *b);
+struct emit *work_new_emit(struct work *w);
+
+/* processor_round.c */
+/* Fills the round from the backlogs and brings it to the point where it can be committed. ERR_OK
+ * with an empty round: nothing to do. Any error: the works are back in their backlogs. */
+err_t round_decide(struct processor *p, unsigned max) MUST_USE;
+void round_end(struct processor *p); /* frees everything the round still holds, works included */
+void round_return_works(struct processor *p); /* works go back to the front of their backlogs */
+struct entity *round_entity(struct processor *p, int32_t partition, struct span record_key,
+                            bool create);
+
+/* processor_commit.c */
+/* ERR_OK: committed; view and replies followed as far as they could. Anything else: unknown, the
+ * clients must be rebuilt. */
+err_t round_commit(struct processor *p) MUST_USE;
+
+/* processor_recovery.c */
+/* Some bounded work for partitions that are not live. `may_wait_ms`: how long it may wait for the
+ * log. */
+void recovery_step(struct processor *p, int may_wait_ms);
+bool recovery_needed(const struct processor *p);
+void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
+
+/* processor_guard.c */
+bool guard_start(struct processor *p); /* true: the last run did not end cleanly */
+err_t guard_enter(struct processor *p, struct work *w, unsigned *ret_attempts) MUST_USE;
+void guard_leave(struct processor *p, struct work *w); /* it was committed */
+void guard_undo(struct processor *p, struct work *w);  /* it was given back, which is no crash */
+void guard_stop(struct processor *p);
+
+#endif

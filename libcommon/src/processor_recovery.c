@@ -1,0 +1,402 @@
+/*
+ * How a partition becomes live: the one path for a start, a rebalance, a flush of Redis, a
+ * fail-over, an unknown commit and a rebuild.
+ *
+ *   1  committed offset of the requests, final: a transaction still open on it (an old owner that
+ * hung between handing over its offsets and its commit) is waited for 2  high watermark of the
+ * state partition, open transactions included 3  the view's mark against the log: another log, or
+ * beyond its end, or none at all: the view is dropped 4  the state records behind the mark, read
+ * committed, to the end at or past (2), go into the view 5  the requests are fetched from (1) on
+ *
+ * The order of 1 and 2 is what makes it safe: whatever was committed up to (1) has its state
+ * records below (2). Works in bounded steps, so that live partitions and the group membership go on
+ * meanwhile.
+ */
+#include "processor_internal.h"
+
+#include "common/log.h"
+
+#define COMMITTED_TIMEOUT_MS 500
+#define WATERMARK_TIMEOUT_MS 5000
+#define READ_MAX             1000
+#define LOG_ID_KEY           "#log"
+
+enum step {
+    STEP_COMMITTED, /* 1 */
+    STEP_WATERMARK, /* 2 */
+    STEP_LOG_ID,    /* 3: the first record of the state partition names the log */
+    STEP_READ,      /* 4 */
+    STEP_DONE,
+};
+
+struct recovering {
+    struct part *part;
+    enum step step;
+    int64_t committed; /* or KAFKA_OFFSET_NONE */
+    int64_t high_watermark;
+    char log[VIEW_LOG_ID_MAX];
+    struct view_mark mark; /* of the view as far as it was read or written by us */
+    bool reading;          /* the reader runs for it */
+    unsigned owed;         /* apply calls whose answers are still to come: 0 or 1 */
+};
+
+struct recovery {
+    struct recovering *items;
+    unsigned count;
+    struct kafka_batch batch;
+    int64_t started_ms;
+    uint64_t records;
+};
+
+bool recovery_needed(const struct processor *p)
+{
+    for (unsigned i = 0; i < p->part_count; i++) {
+        enum part_state state = p->parts[i].state;
+        if (state != PART_LIVE && state != PART_BROKEN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void recovery_drop(struct processor *p)
+{
+    struct recovery *r = p->recovery;
+    if (r == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->items[i].reading && p->reader != NULL) {
+            kafka_reader_stop(p->reader, p->app->state_topic, r->items[i].part->number);
+        }
+    }
+    if (redis_owed(p->redis) > 0) {
+        redis_abandon(p->redis);
+    }
+    kafka_batch_deinit(&r->batch);
+    free(r->items);
+    free(r);
+    p->recovery = NULL;
+}
+
+static void begin(struct processor *p)
+{
+    struct recovery *r = xcalloc(1, sizeof *r);
+    r->items = xcalloc(p->part_count, sizeof *r->items);
+    r->started_ms = proc_mono(p);
+    kafka_batch_init(&r->batch, READ_MAX);
+    for (unsigned i = 0; i < p->part_count; i++) {
+        struct part *part = &p->parts[i];
+        if (part->state == PART_LIVE || part->state == PART_BROKEN) {
+            continue;
+        }
+        /* What was fetched before is fetched again from the committed offset: one path, no second
+         * bookkeeping. */
+        backlog_clear(&part->backlog);
+        part->state = PART_STABLE;
+        r->items[r->count++] = (struct recovering){
+            .part = part, .committed = KAFKA_OFFSET_NONE, .mark = VIEW_MARK_NONE};
+    }
+    p->recovery = r;
+}
+
+/* ---- 1 and 2 ---- */
+
+static err_t step_committed(struct processor *p, struct recovering *item)
+{
+    err_t e = kafka_consumer_committed(p->consumer, p->app->request_topic, item->part->number,
+                                       COMMITTED_TIMEOUT_MS, &item->committed);
+    if (e == ERR_TIMEOUT) {
+        return ERR_OK; /* a transaction is open on it; asked again in the next step */
+    }
+    if (e == ERR_OK) {
+        item->part->state = PART_CATCHING_UP;
+        item->step = STEP_WATERMARK;
+    }
+    return e;
+}
+
+static err_t step_watermark(struct processor *p, struct recovering *item)
+{
+    err_t e = kafka_reader_high_watermark(p->reader, p->app->state_topic, item->part->number,
+                                          WATERMARK_TIMEOUT_MS, &item->high_watermark);
+    if (e == ERR_OK) {
+        e = view_mark_read(p->redis, p->app->view_letter, item->part->number, &item->mark);
+    }
+    if (e == ERR_OK) {
+        e = kafka_reader_start(p->reader, p->app->state_topic, item->part->number,
+                               KAFKA_OFFSET_BEGINNING);
+    }
+    if (e == ERR_OK) {
+        item->reading = true;
+        item->step = STEP_LOG_ID;
+    }
+    return e;
+}
+
+/* ---- 3 ---- */
+
+static bool mark_fits(const struct recovering *item)
+{
+    return strcmp(item->mark.log, item->log) == 0 && item->mark.offset < item->high_watermark;
+}
+
+/* Drops the views that cannot be continued, all in one pass over the store, once every log id is
+ * known. */
+static err_t reset_views(struct processor *p, struct recovery *r)
+{
+    struct view_reset *resets = arena_alloc(&p->round.arena, (r->count + 1) * sizeof *resets);
+    unsigned n = 0;
+    for (unsigned i = 0; i < r->count; i++) {
+        struct recovering *item = &r->items[i];
+        if (item->step == STEP_LOG_ID && item->log[0] != 0 && !mark_fits(item)) {
+            resets[n].partition = item->part->number;
+            memcpy(resets[n++].log, item->log, sizeof item->log);
+            memcpy(item->mark.log, item->log, sizeof item->log);
+            item->mark.offset = -1;
+        }
+    }
+    if (n == 0) {
+        return ERR_OK;
+    }
+    log_info(NULL, "view_dropped", LOG_STR("app", p->app->name), LOG_UINT("partitions", n));
+    return view_reset(p->redis, p->app->view_letter, resets, n);
+}
+
+static err_t start_reading(struct processor *p, struct recovery *r)
+{
+    err_t e = reset_views(p, r);
+    for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
+        struct recovering *item = &r->items[i];
+        if (item->step == STEP_LOG_ID && item->log[0] != 0) {
+            int64_t from = item->mark.offset < 0 ? KAFKA_OFFSET_BEGINNING : item->mark.offset + 1;
+            e = kafka_reader_start(p->reader, p->app->state_topic, item->part->number, from);
+            item->step = STEP_READ;
+        }
+    }
+    return e;
+}
+
+static void take_log_id(struct processor *p, struct recovering *item, const struct kafka_message *m)
+{
+    if (item->log[0] != 0) {
+        return; /* the read-ahead behind the first record */
+    }
+    if (m->eof || !span_eq(m->key, span_str(LOG_ID_KEY)) || !proc_log_id(m->value, item->log)) {
+        log_limited(LOG_LEVEL_ERROR, NULL, "state_partition_without_log_id",
+                    LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
+                    LOG_STR("remedy", "run fleetseal-topics apply"));
+        p->retry_at_ms = proc_mono(p) + 1000;
+    }
+}
+
+static bool all_log_ids_known(const struct recovery *r)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        const struct recovering *item = &r->items[i];
+        if (item->step < STEP_LOG_ID || (item->step == STEP_LOG_ID && item->log[0] == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- 4 ---- */
+
+/* Takes the answer of the apply call that is under way, if there is one. */
+static err_t settle(struct processor *p, struct recovering *item)
+{
+    if (item->owed == 0) {
+        return ERR_OK;
+    }
+    item->owed = 0;
+    return view_apply_collect(p->redis, &item->mark);
+}
+
+static err_t project(struct processor *p, const struct kafka_message *m, struct view_record *to)
+{
+    view_record_clear(to);
+    if (span_eq(m->key, span_str(LOG_ID_KEY))) {
+        to->skipped = true;
+        return ERR_OK;
+    }
+    if (m->value.ptr != NULL) {
+        return p->app->project(p->ctx, m->key, m->value, to);
+    }
+    to->deleted = true;
+    return p->app->view_key != NULL ? p->app->view_key(m->key, &to->key)
+                                    : buf_append_span(&to->key, m->key);
+}
+
+/* `n` messages of one partition, in order, as one apply call; its answer is taken when the next one
+ * is ready to go. */
+static err_t apply_run(struct processor *p, struct recovering *item,
+                       const struct kafka_message *messages, unsigned n)
+{
+    struct view_write writes[VIEW_WRITES_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct view_record *record = &p->records[i];
+        err_t e = project(p, &messages[i], record);
+        if (e != ERR_OK) {
+            log_error(NULL, "state_record_unreadable", LOG_STR("app", p->app->name),
+                      LOG_STR("topic", p->app->state_topic),
+                      LOG_INT("partition", item->part->number),
+                      LOG_INT("offset", messages[i].offset), LOG_ERR("error", e));
+            item->part->state = PART_BROKEN;
+            atomic_store(&p->broken, true);
+            return ERR_CORRUPT;
+        }
+        if (!record->skipped) {
+            writes[count++] = (struct view_write){record, messages[i].offset};
+        }
+    }
+    err_t e = settle(p, item);
+    if (e == ERR_OK) {
+        e = view_apply_append(p->redis, p->app->view_letter, item->part->number, &item->mark,
+                              messages[n - 1].offset, writes, count);
+    }
+    if (e == ERR_OK) {
+        item->owed = 1;
+        e = redis_flush(p->redis);
+    }
+    return e;
+}
+
+static err_t finish(struct processor *p, struct recovering *item)
+{
+    err_t e = settle(p, item);
+    if (e != ERR_OK) {
+        return e;
+    }
+    kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
+    item->reading = false;
+    int64_t from = item->committed == KAFKA_OFFSET_NONE ? KAFKA_OFFSET_BEGINNING : item->committed;
+    e = kafka_consumer_start(p->consumer, p->app->request_topic, item->part->number, from);
+    if (e == ERR_OK) {
+        item->part->mark = item->mark;
+        item->part->paused = false;
+        item->part->state = PART_LIVE;
+        item->step = STEP_DONE;
+    }
+    return e;
+}
+
+static struct recovering *item_of(struct recovery *r, int32_t partition)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->items[i].part->number == partition) {
+            return &r->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* How many messages from `at` on belong to one apply call. */
+static unsigned run_length(const struct kafka_batch *batch, size_t at)
+{
+    unsigned n = 0;
+    while (at + n < batch->count && n < VIEW_WRITES_MAX && !batch->messages[at + n].eof &&
+           batch->messages[at + n].partition == batch->messages[at].partition) {
+        n++;
+    }
+    return n;
+}
+
+static err_t take_batch(struct processor *p, struct recovery *r)
+{
+    err_t e = ERR_OK;
+    for (size_t at = 0; at < r->batch.count && e == ERR_OK;) {
+        const struct kafka_message *m = &r->batch.messages[at];
+        struct recovering *item = item_of(r, m->partition);
+        unsigned n = m->eof ? 1 : run_length(&r->batch, at);
+        at += n;
+        if (item == NULL || !item->reading) {
+            continue;
+        }
+        if (item->step == STEP_LOG_ID) {
+            take_log_id(p, item, m);
+        } else if (item->step == STEP_READ && m->eof) {
+            /* An open transaction ends the readable part early: go on until the end known in step 2
+             * is passed. */
+            e = m->offset >= item->high_watermark ? finish(p, item) : ERR_OK;
+        } else if (item->step == STEP_READ) {
+            r->records += n;
+            e = apply_run(p, item, m, n);
+        }
+        /* Answers must be taken in the order of the calls: one partition's call is settled before
+         * another's goes out. */
+        if (e == ERR_OK && at < r->batch.count && r->batch.messages[at].partition != m->partition) {
+            e = settle(p, item);
+        }
+    }
+    for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
+        e = settle(p, &r->items[i]);
+    }
+    kafka_batch_clear(&r->batch);
+    return e;
+}
+
+/* ---- the steps together ---- */
+
+static err_t ask_all(struct processor *p, struct recovery *r)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        struct recovering *item = &r->items[i];
+        err_t e = ERR_OK;
+        if (item->step == STEP_COMMITTED) {
+            e = step_committed(p, item);
+        }
+        if (e == ERR_OK && item->step == STEP_WATERMARK) {
+            e = step_watermark(p, item);
+        }
+        if (e != ERR_OK) {
+            return e;
+        }
+    }
+    return ERR_OK;
+}
+
+static bool all_done(const struct recovery *r)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->items[i].step != STEP_DONE && r->items[i].part->state != PART_BROKEN) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void recovery_step(struct processor *p, int may_wait_ms)
+{
+    if (p->recovery == NULL) {
+        begin(p);
+    }
+    struct recovery *r = p->recovery;
+    err_t e = ask_all(p, r);
+    if (e == ERR_OK) {
+        e = kafka_reader_poll(p->reader, &r->batch, may_wait_ms);
+    }
+    if (e == ERR_OK) {
+        e = take_batch(p, r);
+    }
+    bool reading = false;
+    for (unsigned i = 0; i < r->count; i++) {
+        reading |= r->items[i].step == STEP_LOG_ID;
+    }
+    if (e == ERR_OK && reading && all_log_ids_known(r)) {
+        e = start_reading(p, r);
+    }
+    if (e != ERR_OK) {
+        recovery_drop(p);
+        proc_back_off(p, "recovery", e);
+        return;
+    }
+    if (all_done(r)) {
+        log_info(NULL, "partitions_live", LOG_STR("app", p->app->name),
+                 LOG_UINT("partitions", r->count), LOG_UINT("records", r->records),
+                 LOG_INT("took_ms", proc_mono(p) - r->started_ms));
+        recovery_drop(p);
+        backoff_reset(&p->back_off);
+    }
+}

@@ -1,0 +1,316 @@
+#include "common/view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define KEY_BYTES   512
+#define KEYS_BYTES  ((size_t)4 * 1024 * 1024)
+#define APPLY_BYTES ((size_t)16 * 1024 * 1024)
+#define LOAD_MAX    4096
+#define SCAN_COUNT  "1000"
+
+/* KEYS: mark, then the record keys. Answers {log, offset, value...}; false where there is none. */
+static struct redis_script load_script =
+    REDIS_SCRIPT("local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
+                 "local r = {m[1], m[2]} "
+                 "if #KEYS > 1 then "
+                 "  local v = redis.call('MGET', unpack(KEYS, 2)) "
+                 "  for i = 1, #KEYS - 1 do r[i + 2] = v[i] end "
+                 "end "
+                 "return r");
+
+/*
+ * KEYS: mark. ARGV: tag, log, offset believed in, end, then (offset, key, stored value or "" for a
+ * tombstone) for each record. Answers {1 or 0 (refused), log, offset}. Index entries live inside
+ * the stored value, so overwriting one knows what to take out.
+ */
+static struct redis_script apply_script = REDIS_SCRIPT(
+    "local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
+    "local off = tonumber(m[2] or '-2') "
+    "if not m[1] or m[1] ~= ARGV[2] or off < tonumber(ARGV[3]) then return {0, m[1] or '', m[2] or "
+    "'-1'} end "
+    "local function entries(v, key) "
+    "  local out, pos = {}, 3 "
+    "  if v == false or v == '' then return out end "
+    "  for i = 1, string.byte(v, 2) do "
+    "    local n = string.byte(v, pos) "
+    "    local name = string.sub(v, pos + 1, pos + n) "
+    "    pos = pos + 1 + n "
+    "    n = string.byte(v, pos) "
+    "    local member = n > 0 and string.sub(v, pos + 1, pos + n) or key "
+    "    pos = pos + 1 + n "
+    "    out[i] = {ARGV[1] .. 'i:' .. name, member, struct.unpack('<d', v, pos)} "
+    "    pos = pos + 8 "
+    "  end "
+    "  return out "
+    "end "
+    "for i = 5, #ARGV, 3 do "
+    "  if tonumber(ARGV[i]) > off then "
+    "    local k = ARGV[1] .. ':' .. ARGV[i + 1] "
+    "    local old = entries(redis.call('GET', k), ARGV[i + 1]) "
+    "    local new = entries(ARGV[i + 2], ARGV[i + 1]) "
+    "    for _, o in ipairs(old) do "
+    "      local stays = false "
+    "      for _, n in ipairs(new) do "
+    "        if n[1] == o[1] and n[2] == o[2] then stays = true n[4] = n[3] == o[3] end "
+    "      end "
+    "      if not stays then redis.call('ZREM', o[1], o[2]) end "
+    "    end "
+    "    for _, n in ipairs(new) do "
+    "      if not n[4] then redis.call('ZADD', n[1], string.format('%.17g', n[3]), n[2]) end "
+    "    end "
+    "    if ARGV[i + 2] == '' then redis.call('DEL', k) else redis.call('SET', k, ARGV[i + 2]) end "
+    "  end "
+    "end "
+    "if tonumber(ARGV[4]) > off then redis.call('HSET', KEYS[1], 'off', ARGV[4]) return {1, m[1], "
+    "ARGV[4]} end "
+    "return {1, m[1], m[2]}");
+
+static void mark_set(struct view_mark *mark, struct span log, const struct redis_reply *offset)
+{
+    *mark = VIEW_MARK_NONE;
+    int64_t value = -1;
+    if (log.len == 0 || log.len >= sizeof mark->log || !redis_reply_integer(offset, &value)) {
+        return;
+    }
+    memcpy(mark->log, log.ptr, log.len);
+    mark->log[log.len] = 0;
+    mark->offset = value;
+}
+
+err_t view_load_append(struct redis *r, char letter, int partition, const struct span *keys,
+                       unsigned n)
+{
+    if (n > LOAD_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    redis_register_script(r, &load_script);
+    CLEANUP_BUF struct buf bytes = BUF_INIT(KEYS_BYTES);
+    CLEANUP_FREE size_t *ends = xcalloc(n + 1, sizeof *ends);
+    CLEANUP_FREE struct span *redis_keys = xcalloc(n + 1, sizeof *redis_keys);
+    err_t e = view_mark_key(letter, partition, &bytes);
+    ends[0] = bytes.len;
+    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
+        e = view_key(letter, partition, keys[i], &bytes);
+        ends[i + 1] = bytes.len;
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    size_t from = 0;
+    for (unsigned i = 0; i <= n; i++) {
+        redis_keys[i] = span_of(bytes.ptr + from, ends[i] - from);
+        from = ends[i];
+    }
+    return redis_append_script(r, &load_script, redis_keys, n + 1, NULL, 0);
+}
+
+err_t view_load_collect(struct redis *r, unsigned n, struct arena *arena, struct span *ret_values,
+                        struct view_mark *ret_mark)
+{
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    err_t e = redis_collect(r, &reply);
+    if (e != ERR_OK) {
+        return e;
+    }
+    /* Lua ends a table at its first nil, but false becomes a nil element: the count is always
+     * whole. */
+    if (redis_reply_count(reply) != n + 2) {
+        return ERR_INTERNAL;
+    }
+    mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 0)), redis_reply_at(reply, 1));
+    for (unsigned i = 0; i < n; i++) {
+        struct span payload = {0};
+        struct span stored = redis_reply_span(redis_reply_at(reply, i + 2));
+        if (stored.ptr != NULL) {
+            e = view_value_payload(stored, &payload);
+            if (e != ERR_OK) {
+                return e;
+            }
+        }
+        ret_values[i] = arena_span(arena, payload);
+    }
+    return ERR_OK;
+}
+
+/* The arguments of one apply call; the numbers and values they point at live in `bytes`. */
+static err_t apply_arguments(const struct view_write *writes, unsigned n, struct buf *bytes,
+                             struct span *args)
+{
+    CLEANUP_FREE size_t *ends = xcalloc((size_t)n * 2 + 1, sizeof *ends);
+    for (unsigned i = 0; i < n; i++) {
+        (void)buf_printf(bytes, "%" PRId64, writes[i].offset);
+        ends[2 * (size_t)i] = bytes->len;
+        if (!writes[i].record->deleted) {
+            err_t e = view_value_encode(writes[i].record, bytes);
+            if (e != ERR_OK) {
+                return e;
+            }
+        }
+        ends[2 * (size_t)i + 1] = bytes->len;
+    }
+    if (!buf_ok(bytes)) {
+        return ERR_TOO_LARGE;
+    }
+    size_t from = 0;
+    for (unsigned i = 0; i < n; i++) {
+        args[3 * (size_t)i] = span_of(bytes->ptr + from, ends[2 * (size_t)i] - from);
+        args[3 * (size_t)i + 1] = buf_span(&writes[i].record->key);
+        from = ends[2 * (size_t)i];
+        args[3 * (size_t)i + 2] = span_of(bytes->ptr + from, ends[2 * (size_t)i + 1] - from);
+        from = ends[2 * (size_t)i + 1];
+    }
+    return ERR_OK;
+}
+
+err_t view_apply_append(struct redis *r, char letter, int partition, const struct view_mark *prev,
+                        int64_t end, const struct view_write *writes, unsigned n)
+{
+    if (n > VIEW_WRITES_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    redis_register_script(r, &apply_script);
+    CLEANUP_BUF struct buf mark_key = BUF_INIT(KEY_BYTES);
+    CLEANUP_BUF struct buf bytes = BUF_INIT(APPLY_BYTES);
+    CLEANUP_FREE struct span *args = xcalloc(4 + (size_t)n * 3, sizeof *args);
+    err_t e = view_mark_key(letter, partition, &mark_key);
+    if (e == ERR_OK) {
+        e = apply_arguments(writes, n, &bytes, args + 4);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    char tag[32];
+    char prev_text[32];
+    char end_text[32];
+    (void)snprintf(tag, sizeof tag, "{%c%d}", letter, partition);
+    (void)snprintf(prev_text, sizeof prev_text, "%" PRId64, prev->offset);
+    (void)snprintf(end_text, sizeof end_text, "%" PRId64, end);
+    args[0] = span_str(tag);
+    args[1] = span_str(prev->log);
+    args[2] = span_str(prev_text);
+    args[3] = span_str(end_text);
+    struct span key = buf_span(&mark_key);
+    return redis_append_script(r, &apply_script, &key, 1, args, 4 + (size_t)n * 3);
+}
+
+err_t view_apply_collect(struct redis *r, struct view_mark *ret_mark)
+{
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    err_t e = redis_collect(r, &reply);
+    if (e != ERR_OK) {
+        return e;
+    }
+    int64_t applied = 0;
+    if (redis_reply_count(reply) != 3 || !redis_reply_integer(redis_reply_at(reply, 0), &applied)) {
+        return ERR_INTERNAL;
+    }
+    mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 1)), redis_reply_at(reply, 2));
+    return applied ? ERR_OK : ERR_STALE;
+}
+
+err_t view_mark_read(struct redis *r, char letter, int partition, struct view_mark *ret_mark)
+{
+    CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    err_t e = view_mark_key(letter, partition, &key);
+    if (e == ERR_OK) {
+        e = redis_command(
+            r, (struct span[]){span_str("HMGET"), buf_span(&key), span_str("log"), span_str("off")},
+            4, &reply);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    if (redis_reply_count(reply) != 2) {
+        return ERR_INTERNAL;
+    }
+    mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 0)), redis_reply_at(reply, 1));
+    return ERR_OK;
+}
+
+/* True when a key of the store belongs to one of the partitions that are dropped. */
+static bool is_dropped(struct span key, char letter, const struct view_reset *resets, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        char tag[32];
+        int len = snprintf(tag, sizeof tag, "{%c%d}", letter, resets[i].partition);
+        if (key.len > (size_t)len && memcmp(key.ptr, tag, (size_t)len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static err_t unlink_page(struct redis *r, const struct redis_reply *keys, char letter,
+                         const struct view_reset *resets, unsigned n)
+{
+    size_t count = redis_reply_count(keys);
+    CLEANUP_FREE struct span *argv = xcalloc(count + 1, sizeof *argv);
+    size_t argc = 1;
+    argv[0] = span_str("UNLINK");
+    for (size_t i = 0; i < count; i++) {
+        struct span key = redis_reply_span(redis_reply_at(keys, i));
+        if (is_dropped(key, letter, resets, n)) {
+            argv[argc++] = key;
+        }
+    }
+    return argc > 1 ? redis_command(r, argv, argc, NULL) : ERR_OK;
+}
+
+static err_t unlink_all(struct redis *r, char letter, const struct view_reset *resets, unsigned n)
+{
+    char pattern[16];
+    char cursor[32] = "0";
+    /* The brace opens our hash tag; nothing else in the store begins so. */
+    (void)snprintf(pattern, sizeof pattern, "{%c*", letter);
+    do {
+        CLEANUP(redis_reply_free) struct redis_reply *page = NULL;
+        err_t e = redis_command_str(r, &page, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT,
+                                    NULL);
+        if (e != ERR_OK) {
+            return e;
+        }
+        if (redis_reply_count(page) != 2) {
+            return ERR_INTERNAL;
+        }
+        (void)snprintf(cursor, sizeof cursor, "%s",
+                       (const char *)redis_reply_span(redis_reply_at(page, 0)).ptr);
+        e = unlink_page(r, redis_reply_at(page, 1), letter, resets, n);
+        if (e != ERR_OK) {
+            return e;
+        }
+    } while (strcmp(cursor, "0") != 0);
+    return ERR_OK;
+}
+
+/* Sets the mark of a partition to the beginning of `log`, or removes it ("": a reader then knows
+ * that nothing can be believed). */
+static err_t mark_write(struct redis *r, char letter, int partition, const char *log)
+{
+    CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
+    err_t e = view_mark_key(letter, partition, &key);
+    if (e != ERR_OK) {
+        return e;
+    }
+    if (log[0] == 0) {
+        return redis_command_str(r, NULL, "DEL", buf_cstr(&key), NULL);
+    }
+    return redis_command_str(r, NULL, "HSET", buf_cstr(&key), "log", log, "off", "-1", NULL);
+}
+
+err_t view_reset(struct redis *r, char letter, const struct view_reset *resets, unsigned n)
+{
+    err_t e = ERR_OK;
+    /* The marks go first: while records vanish nobody may take absence for a fact. */
+    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
+        e = mark_write(r, letter, resets[i].partition, "");
+    }
+    if (e == ERR_OK) {
+        e = unlink_all(r, letter, resets, n);
+    }
+    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
+        e = mark_write(r, letter, resets[i].partition, resets[i].log);
+    }
+    return e;
+}
