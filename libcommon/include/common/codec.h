@@ -175,7 +175,9 @@ bool codec_value_of(const struct codec_name *names, struct span name, int *ret);
 /* With CODEC_OMIT_ZERO it is left out when all its fields are zero, empty or NULL. */
 #define CODEC_OBJECT(T, m, json, flags, its_table)                                                 \
     CODEC_ROW_(T, m, json, CODEC_KIND_OBJECT, flags, 0, 0), .of.table = (its_table)
-#define CODEC_JSON(T, m, json, flags) CODEC_ROW_(T, m, json, CODEC_KIND_JSON, flags, 0, 0)
+#define CODEC_JSON(T, m, json, f)                                                                  \
+    .name = (json), .kind = CODEC_KIND_JSON, .flags = (f), .offset = offsetof(T, m),               \
+    .size = sizeof(void *)
 
 /* `T m[N]` and the size_t member `n`; at most N elements, each as the row `elem` says. */
 #define CODEC_ARRAY(T, m, n, json, flags, min_count, elem)                                         \
