@@ -93,4 +93,7 @@ err_t kafka_consumer_committed(struct kafka_consumer *c, const char *topic, int3
 err_t kafka_consumer_commit(struct kafka_consumer *c, const struct kafka_offset *offsets,
                             size_t count, int timeout_ms) MUST_USE;
 
+/* What went wrong last, for the log; "" if nothing. Valid until the next call. */
+const char *kafka_consumer_error_text(const struct kafka_consumer *c);
+
 #endif

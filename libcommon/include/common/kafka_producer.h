@@ -11,10 +11,16 @@
 
 struct kafka_producer;
 
-/* The fate of one record, views valid until the callback returns. ERR_OK: stored, at `offset`.
- * ERR_TIMEOUT: not known to be stored within delivery_timeout_ms; it may still be there.
- * ERR_TOO_LARGE: refused by the broker. ERR_STOPPING: discarded by kafka_producer_free. Anything
- * else: not stored. */
+/*
+ * The fate of one record; views valid until the callback returns. `result`:
+ *     ERR_OK           stored, at `offset`
+ *     ERR_UNAVAILABLE  certainly not stored within delivery_timeout_ms
+ *     ERR_TIMEOUT      sent, and not known to be stored: it may be there
+ *     ERR_TOO_LARGE    refused by the broker
+ *     ERR_FORBIDDEN    refused by an ACL
+ *     ERR_STOPPING     discarded by kafka_producer_free; may be there
+ *     ERR_INTERNAL     anything else; not stored
+ */
 struct kafka_delivery_report {
     err_t result;
     uint64_t cookie;

@@ -49,4 +49,7 @@ err_t kafka_reader_stable_end(struct kafka_reader *r, const char *topic, int32_t
 err_t kafka_reader_beginning(struct kafka_reader *r, const char *topic, int32_t partition,
                              int timeout_ms, int64_t *ret_offset) MUST_USE;
 
+/* What went wrong last, for the log; "" if nothing. Valid until the next call. */
+const char *kafka_reader_error_text(const struct kafka_reader *r);
+
 #endif

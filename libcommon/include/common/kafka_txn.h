@@ -67,6 +67,9 @@ err_t kafka_txn_commit(struct kafka_txn *t, int timeout_ms) MUST_USE;
 /* Discards and aborts; also after ERR_CONFLICT. ERR_OK: begin may follow. */
 err_t kafka_txn_abort(struct kafka_txn *t, int timeout_ms) MUST_USE;
 
+/* What went wrong last, for the log; "" if nothing. Valid until the next call. */
+const char *kafka_txn_error_text(const struct kafka_txn *t);
+
 /* Where the records of the committed transaction went, in the order of the produce calls. */
 struct kafka_delivery {
     uint64_t cookie;

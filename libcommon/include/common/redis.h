@@ -20,9 +20,11 @@
 #ifndef COMMON_REDIS_H
 #define COMMON_REDIS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/err.h"
 
 struct redis;
@@ -31,14 +33,15 @@ struct redis_reply;
 struct redis_config {
     const char *host; /* name or address */
     uint16_t port;
-    const char *user;        /* NULL: the default user */
-    const char *password;    /* NULL: no AUTH is sent */
-    const char *client_name; /* shown by CLIENT LIST; no spaces; NULL: none */
-    int connect_timeout_ms;  /* 0: 2000 */
-    int command_timeout_ms;  /* longest silence while a reply is owed; 0: 5000 */
-    int backoff_min_ms;      /* first wait after a failed connect; 0: 50 */
-    int backoff_max_ms;      /* 0: 5000 */
-    size_t pipeline_max;     /* replies owed at once; 0: 10000 */
+    const char *user;          /* NULL: the default user */
+    const char *password;      /* NULL: no AUTH is sent */
+    const char *client_name;   /* shown by CLIENT LIST; no spaces; NULL: none */
+    int connect_timeout_ms;    /* 0: 2000 */
+    int command_timeout_ms;    /* longest silence while a reply is owed; 0: 5000 */
+    int backoff_min_ms;        /* first wait after a failed connect; 0: 50 */
+    int backoff_max_ms;        /* 0: 5000 */
+    size_t pipeline_max;       /* replies owed at once; 0: 10000 */
+    const struct clock *clock; /* for the back-off; NULL: the system's. Borrowed */
 };
 
 /* Copies the configuration (the strings too); does not connect. Never fails. */
