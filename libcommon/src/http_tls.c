@@ -1,0 +1,296 @@
+/*
+ * TLS by GnuTLS under libmicrohttpd. Credentials and ticket key are set on each session when its
+ * connection starts, before the handshake: so they can be replaced while the server runs, client
+ * certificates can be demanded, and sessions can be resumed, none of which libmicrohttpd does by
+ * itself. Files are counted: a connection keeps those it started with.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "http_private.h"
+
+#define TICKET_KEY_SIZE 64 /* what gnutls_session_ticket_enable_server asks for */
+#define FILE_MAX        (256 * 1024)
+
+/* Two versions, forward secrecy, authenticated ciphers. */
+#define PRIORITIES                                                                                 \
+    "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:-CIPHER-ALL:+AES-128-GCM:"        \
+    "+AES-256-GCM:+CHACHA20-POLY1305:%SERVER_PRECEDENCE"
+
+struct http_tls_files {
+    _Atomic unsigned references;
+    gnutls_certificate_credentials_t credentials;
+    bool has_ticket_key;
+    uint8_t ticket_key[TICKET_KEY_SIZE];
+};
+
+struct http_tls {
+    pthread_mutex_t lock; /* covers files */
+    struct http_tls_files *files;
+};
+
+static void files_unref(struct http_tls_files *files)
+{
+    if (files != NULL && atomic_fetch_sub(&files->references, 1) == 1) {
+        if (files->credentials != NULL) {
+            gnutls_certificate_free_credentials(files->credentials);
+        }
+        explicit_bzero(files, sizeof *files);
+        free(files);
+    }
+}
+CLEANUP_DEFINE(struct http_tls_files *, files_unref);
+
+/* ---- loading ---- */
+
+static void fd_close(int fd)
+{
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+static inline void fd_close_cleanup_(int *fd)
+{
+    fd_close(*fd);
+}
+
+static err_t read_file(const char *path, const char *option, struct buf *ret_bytes,
+                       struct fault *fault)
+{
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fault_set(fault, ERR_INVALID, "validation_error", option, "cannot open %s: %s", path,
+                         strerror(errno));
+    }
+    for (;;) {
+        uint8_t *room = buf_reserve(ret_bytes, 4096);
+        const ssize_t got = room != NULL ? read(fd, room, 4096) : -1;
+        if (got < 0) {
+            return fault_set(fault, ERR_INVALID, "validation_error", option, "cannot read %s: %s",
+                             path, room != NULL ? strerror(errno) : "too large");
+        }
+        if (got == 0) {
+            return ERR_OK;
+        }
+        ret_bytes->len += (size_t)got;
+    }
+}
+
+static err_t load_certificate(struct http_tls_files *files,
+                              const struct http_server_options *options, struct fault *fault)
+{
+    CLEANUP_BUF struct buf cert = BUF_INIT(FILE_MAX);
+    CLEANUP_BUF struct buf key = BUF_INIT_SECRET(FILE_MAX);
+    err_t e = read_file(options->tls_cert_file, "tls_cert_file", &cert, fault);
+    if (e == ERR_OK) {
+        e = read_file(options->tls_key_file, "tls_key_file", &key, fault);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    if (gnutls_certificate_allocate_credentials(&files->credentials) != GNUTLS_E_SUCCESS) {
+        return ERR_INTERNAL;
+    }
+    const gnutls_datum_t cert_pem = {cert.ptr, (unsigned)cert.len};
+    const gnutls_datum_t key_pem = {key.ptr, (unsigned)key.len};
+    const int failed = gnutls_certificate_set_x509_key_mem2(files->credentials, &cert_pem, &key_pem,
+                                                            GNUTLS_X509_FMT_PEM, NULL, 0);
+    if (failed < 0) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "tls_cert_file",
+                         "%s and %s are not a certificate chain and its key in PEM: %s",
+                         options->tls_cert_file, options->tls_key_file, gnutls_strerror(failed));
+    }
+    return ERR_OK;
+}
+
+static err_t load_ticket_key(struct http_tls_files *files,
+                             const struct http_server_options *options, struct fault *fault)
+{
+    CLEANUP_BUF struct buf bytes = BUF_INIT_SECRET(FILE_MAX);
+    if (options->ticket_key_file == NULL) {
+        return ERR_OK;
+    }
+    const err_t e = read_file(options->ticket_key_file, "ticket_key_file", &bytes, fault);
+    if (e != ERR_OK) {
+        return e;
+    }
+    if (bytes.len != TICKET_KEY_SIZE) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "ticket_key_file",
+                         "%s must hold exactly %d random bytes, holds %zu",
+                         options->ticket_key_file, TICKET_KEY_SIZE, bytes.len);
+    }
+    memcpy(files->ticket_key, bytes.ptr, TICKET_KEY_SIZE);
+    files->has_ticket_key = true;
+    return ERR_OK;
+}
+
+err_t http_tls_reload(struct http_tls *tls, const struct http_server_options *options,
+                      struct fault *fault)
+{
+    CLEANUP(files_unref) struct http_tls_files *files = xcalloc(1, sizeof *files);
+    atomic_init(&files->references, 1);
+    err_t e = load_certificate(files, options, fault);
+    if (e == ERR_OK) {
+        e = load_ticket_key(files, options, fault);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    (void)pthread_mutex_lock(&tls->lock);
+    struct http_tls_files *old = tls->files;
+    tls->files = TAKE(files);
+    (void)pthread_mutex_unlock(&tls->lock);
+    files_unref(old);
+    return ERR_OK;
+}
+
+void http_tls_free(struct http_tls *tls)
+{
+    if (tls != NULL) {
+        files_unref(tls->files);
+        (void)pthread_mutex_destroy(&tls->lock);
+        free(tls);
+    }
+}
+
+err_t http_tls_new(const struct http_server_options *options, struct http_tls **ret_tls,
+                   struct fault *fault)
+{
+    struct http_tls *tls = xcalloc(1, sizeof *tls);
+    (void)pthread_mutex_init(&tls->lock, NULL);
+    const err_t e = http_tls_reload(tls, options, fault);
+    if (e != ERR_OK) {
+        http_tls_free(tls);
+        return e;
+    }
+    *ret_tls = tls;
+    return ERR_OK;
+}
+
+/* ---- sessions ---- */
+
+/* libmicrohttpd wants a certificate when it starts; sessions have their own credentials, so this
+ * one is never asked. */
+static int no_certificate(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
+                          gnutls_pcert_st **certs, unsigned *cert_count, gnutls_ocsp_data_st **ocsp,
+                          unsigned *ocsp_count, gnutls_privkey_t *key, unsigned *flags)
+{
+    (void)session, (void)info, (void)certs, (void)cert_count, (void)ocsp, (void)ocsp_count,
+        (void)key, (void)flags;
+    return -1;
+}
+
+const struct MHD_OptionItem *http_tls_daemon_options(void)
+{
+    static const char priorities[] = PRIORITIES;
+    static struct MHD_OptionItem items[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priorities},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)no_certificate},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    return items;
+}
+
+static gnutls_session_t session_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info != NULL ? info->tls_session : NULL;
+}
+
+/* The client's Finished ends the handshake: it has proved that it is there. */
+static int finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                    const gnutls_datum_t *message)
+{
+    (void)type, (void)when, (void)message;
+    struct http_conn *conn = http_conn_of(gnutls_session_get_ptr(session));
+    if (incoming != 0 && conn != NULL && !conn->handshaken) {
+        conn->handshaken = true;
+        metric_inc(conn->server->stats
+                       .handshakes[gnutls_session_is_resumed(session) != 0 ? HTTP_HANDSHAKE_RESUMED
+                                                                           : HTTP_HANDSHAKE_FULL]);
+    }
+    return 0;
+}
+
+void http_tls_conn_started(struct http_conn *conn, struct MHD_Connection *mhd)
+{
+    const struct http_server_options *options = &conn->server->options;
+    struct http_tls *tls = conn->server->tls;
+    gnutls_session_t session = session_of(mhd);
+    assert(session != NULL);
+
+    (void)pthread_mutex_lock(&tls->lock);
+    conn->files = tls->files;
+    (void)atomic_fetch_add(&conn->files->references, 1);
+    (void)pthread_mutex_unlock(&tls->lock);
+
+    (void)gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, conn->files->credentials);
+    gnutls_certificate_server_set_request(
+        session, options->client_cert == HTTP_CLIENT_CERT_REQUIRE   ? GNUTLS_CERT_REQUIRE
+                 : options->client_cert == HTTP_CLIENT_CERT_REQUEST ? GNUTLS_CERT_REQUEST
+                                                                    : GNUTLS_CERT_IGNORE);
+    if (conn->files->has_ticket_key) {
+        const gnutls_datum_t key = {conn->files->ticket_key, TICKET_KEY_SIZE};
+        (void)gnutls_session_ticket_enable_server(session, &key);
+        gnutls_db_set_cache_expiration(session, (int)options->ticket_lifetime_s);
+    }
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST,
+                                       finished);
+}
+
+static void forget_identity(struct http_conn *conn)
+{
+    if (conn->identity != NULL && conn->server->options.free_identity != NULL) {
+        conn->server->options.free_identity(conn->identity);
+    }
+    conn->identity = NULL;
+}
+
+/* The session is gone by now: libmicrohttpd frees it before it says CLOSED. */
+void http_tls_conn_closed(struct http_conn *conn)
+{
+    if (!conn->handshaken) {
+        metric_inc(conn->server->stats.handshakes[HTTP_HANDSHAKE_FAILED]);
+    }
+    forget_identity(conn);
+    files_unref(conn->files);
+}
+
+size_t http_tls_chain(struct MHD_Connection *mhd, struct span ret_chain[HTTP_PEER_CERTS_MAX])
+{
+    unsigned count = 0;
+    const gnutls_datum_t *certs = gnutls_certificate_get_peers(session_of(mhd), &count);
+    if (certs == NULL || count > HTTP_PEER_CERTS_MAX) {
+        return 0;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        ret_chain[i] = span_of(certs[i].data, certs[i].size);
+    }
+    return count;
+}
+
+err_t http_tls_judge(struct http_conn *conn, struct MHD_Connection *mhd, struct fault *fault)
+{
+    const struct http_server_options *options = &conn->server->options;
+    const uint64_t epoch = atomic_load(&conn->server->trust_epoch);
+    if (!conn->judged || conn->judged_epoch != epoch) {
+        struct span chain[HTTP_PEER_CERTS_MAX];
+        const size_t count = http_tls_chain(mhd, chain);
+        forget_identity(conn);
+        conn->verdict_fault = (struct fault){0};
+        conn->verdict = count > 0 ? options->verify(options->ctx, chain, count, &conn->identity,
+                                                    &conn->verdict_fault)
+                                  : ERR_OK;
+        conn->judged = true;
+        conn->judged_epoch = epoch;
+    }
+    *fault = conn->verdict_fault;
+    return conn->verdict;
+}
