@@ -138,7 +138,6 @@ static struct http_server *server_new(const struct http_server_options *options)
     struct http_server *server = xcalloc(1, sizeof *server);
     server->options = *options;
     own_strings(&server->options);
-    http_stats_init(&server->stats, &server->options);
     server->accept_wakeup = -1;
     (void)pthread_mutex_init(&server->conns_lock, NULL);
     (void)pthread_mutex_init(&server->idle_lock, NULL);
@@ -223,6 +222,8 @@ static err_t start_all(struct http_server *server, struct fault *fault)
         e = http_accept_open(server, fault);
     }
     if (e == ERR_OK) {
+        /* After what may fail and be tried again: series register once. */
+        http_stats_init(&server->stats, &server->options);
         e = http_linger_start(&server->linger, fault);
     }
     if (e == ERR_OK) {
