@@ -239,6 +239,7 @@ static bool round_due(const struct processor *p)
 /* The commit was not a definite yes: nobody here may guess. Both clients go, and the log tells. */
 static void rebuild(struct processor *p, const char *at, err_t e)
 {
+    metric_inc(p->metrics->rebuilds);
     log_warn(NULL, "clients_rebuilt", LOG_STR("app", p->app->name), LOG_STR("at", at),
              LOG_ERR("error", e));
     round_end(p);
@@ -248,6 +249,7 @@ static void rebuild(struct processor *p, const char *at, err_t e)
 
 static void work_round(struct processor *p)
 {
+    int64_t started = proc_mono(p);
     err_t e = round_decide(p, p->cautious > 0 ? 1 : p->options.batch_max);
     if (e == ERR_STALE || e == ERR_BUSY) {
         return; /* a partition fell behind, or a request was put aside: the next turn goes on */
@@ -263,6 +265,7 @@ static void work_round(struct processor *p)
     if (p->round.count == 0) {
         return;
     }
+    metric_observe(p->metrics->decide_seconds, (double)(proc_mono(p) - started) / 1000.0);
     e = round_commit(p);
     if (e != ERR_OK) {
         rebuild(p, "commit", e);
@@ -273,14 +276,36 @@ static void work_round(struct processor *p)
     p->next_begin_ms = proc_mono(p) + p->options.transaction_spacing_ms;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a;
+    int32_t y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
 static void publish_readiness(struct processor *p)
 {
-    int live = 0;
-    for (unsigned i = 0; i < p->part_count; i++) {
-        live += p->parts[i].state == PART_LIVE;
+    size_t live = 0;
+    (void)pthread_mutex_lock(&p->live_lock);
+    if (p->part_count > 0) {
+        p->live = xrealloc(p->live, p->part_count, sizeof *p->live);
     }
-    atomic_store(&p->assigned_parts, p->consumer == NULL ? -1 : (int)p->part_count);
-    atomic_store(&p->ready_parts, live);
+    for (unsigned i = 0; i < p->part_count; i++) {
+        if (p->parts[i].state == PART_LIVE) {
+            p->live[live++] = p->parts[i].number;
+        }
+    }
+    p->live_count = live;
+    if (live > 0) {
+        qsort(p->live, live, sizeof *p->live, by_number);
+    }
+    (void)pthread_mutex_unlock(&p->live_lock);
+    int assigned = p->consumer == NULL ? -1 : (int)p->part_count;
+    atomic_store(&p->assigned_parts, assigned);
+    atomic_store(&p->ready_parts, (int)live);
+    metric_set(p->metrics->partitions_assigned, assigned);
+    metric_set(p->metrics->partitions_live, (int64_t)live);
+    metric_set(p->metrics->backlog, backlog_total(p));
 }
 
 static void pause_until(struct processor *p, int64_t at_ms)
@@ -377,6 +402,8 @@ err_t processor_new(const struct processor_app *app, void *ctx,
     p->ctx = ctx;
     p->options = *options;
     defaults(&p->options);
+    (void)pthread_mutex_init(&p->live_lock, NULL);
+    p->metrics = processor_metrics_new(options->metrics, app->name);
     p->clock = options->clock != NULL ? options->clock : &clock_system;
     p->instance = xstrdup(options->instance);
     p->brokers = xstrdup(options->brokers);
@@ -425,6 +452,17 @@ bool processor_ready(struct processor *p, char *reason, size_t reason_size)
     return ready == assigned && assigned > 0;
 }
 
+size_t processor_live_partitions(struct processor *p, int32_t *ret, size_t max)
+{
+    (void)pthread_mutex_lock(&p->live_lock);
+    size_t n = p->live_count < max ? p->live_count : max;
+    if (n > 0) {
+        memcpy(ret, p->live, n * sizeof *ret);
+    }
+    (void)pthread_mutex_unlock(&p->live_lock);
+    return n;
+}
+
 err_t processor_stop(struct processor *p, unsigned deadline_ms)
 {
     if (!p->started) {
@@ -457,6 +495,9 @@ void processor_free(struct processor *p)
         return; /* a thread that did not stop in time still uses it: the process is about to end */
     }
     pool_free(p->pool);
+    processor_metrics_free(p->metrics);
+    (void)pthread_mutex_destroy(&p->live_lock);
+    free(p->live);
     redis_free(p->redis);
     kafka_batch_deinit(&p->batch);
     for (unsigned i = 0; i < VIEW_WRITES_MAX && p->records != NULL; i++) {

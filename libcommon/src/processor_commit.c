@@ -325,17 +325,31 @@ static void send_replies(struct processor *p)
     }
     if (first != ERR_OK) {
         /* The door's deadline answers 202; a repeat of the request finds the stored result. */
+        metric_inc(p->metrics->replies_lost);
         log_limited(LOG_LEVEL_WARN, NULL, "replies_lost", LOG_STR("app", p->app->name),
                     LOG_ERR("error", first));
     }
 }
 
+static void count(struct processor *p, int64_t started, int64_t committed)
+{
+    metric_observe(p->metrics->commit_seconds, (double)(committed - started) / 1000.0);
+    metric_observe(p->metrics->view_seconds, (double)(proc_mono(p) - committed) / 1000.0);
+    metric_inc(p->metrics->rounds);
+    metric_add(p->metrics->requests, p->round.count);
+    for (unsigned i = 0; i < p->round.count; i++) {
+        metric_add(p->metrics->dead_letters, p->round.works[i]->dead);
+    }
+}
+
 err_t round_commit(struct processor *p)
 {
+    int64_t started = proc_mono(p);
     err_t e = transact(p);
     if (e != ERR_OK) {
         return e;
     }
+    int64_t committed = proc_mono(p);
     proc_step(p, "committed");
     take_deliveries(p);
     write_view(p);
@@ -345,5 +359,6 @@ err_t round_commit(struct processor *p)
     for (unsigned i = 0; i < p->round.count && p->cautious > 0; i++) {
         guard_leave(p, p->round.works[i]);
     }
+    count(p, started, committed);
     return ERR_OK;
 }

@@ -116,6 +116,17 @@ struct work {
     struct fault dead_fault;
 };
 
+/* processor_metrics.c; counting is allowed on any thread. */
+struct processor_metrics {
+    struct metric *requests, *rounds, *dead_letters, *recoveries, *records_read, *rebuilds,
+        *replies_lost;
+    struct metric *partitions_live, *partitions_assigned, *backlog;
+    struct metric_histogram *decide_seconds, *commit_seconds, *view_seconds;
+    struct metrics *own; /* registry that stands in when the caller keeps none */
+};
+struct processor_metrics *processor_metrics_new(struct metrics *registry, const char *app);
+void processor_metrics_free(struct processor_metrics *m);
+
 #define ROUND_BUCKETS 4096
 struct round {
     struct arena arena;
@@ -143,6 +154,10 @@ struct processor {
     _Atomic bool stopped;
     _Atomic bool broken;
     _Atomic int ready_parts, assigned_parts; /* for processor_ready, any thread */
+    pthread_mutex_t live_lock;
+    int32_t *live; /* guarded by live_lock: numbers of the live partitions, ascending */
+    size_t live_count;
+    struct processor_metrics *metrics; /* never NULL */
 
     struct redis *redis;
     struct pool *pool;

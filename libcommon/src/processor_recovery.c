@@ -322,6 +322,7 @@ static err_t take_batch(struct processor *p, struct recovery *r)
             e = m->offset >= item->high_watermark ? finish(p, item) : ERR_OK;
         } else if (item->step == STEP_READ) {
             r->records += n;
+            metric_add(p->metrics->records_read, n);
             e = apply_run(p, item, m, n);
         }
         /* Answers must be taken in the order of the calls: one partition's call is settled before
@@ -393,6 +394,7 @@ void recovery_step(struct processor *p, int may_wait_ms)
         return;
     }
     if (all_done(r)) {
+        metric_inc(p->metrics->recoveries);
         log_info(NULL, "partitions_live", LOG_STR("app", p->app->name),
                  LOG_UINT("partitions", r->count), LOG_UINT("records", r->records),
                  LOG_INT("took_ms", proc_mono(p) - r->started_ms));

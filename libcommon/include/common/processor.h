@@ -28,6 +28,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/metrics.h"
 #include "common/view.h"
 
 struct processor;
@@ -171,6 +172,7 @@ struct processor_options {
     unsigned transaction_timeout_ms; /* 0: 10000 */
     unsigned session_timeout_ms;     /* 0: 30000 */
     unsigned workers;                /* verify/sign threads; 0: number of cores */
+    struct metrics *metrics;         /* NULL: none are kept; borrowed until processor_free */
     processor_step_hook hook;
     void *hook_ctx;
 };
@@ -185,6 +187,12 @@ err_t processor_start(struct processor *p) MUST_USE;
 /* True when every assigned partition is live (readiness). `reason` gets a word for people when not.
  */
 bool processor_ready(struct processor *p, char *reason, size_t reason_size);
+/*
+ * The partitions that are live now, ascending, at most `max`; returns how many. For side jobs that
+ * follow ownership (a scheduler scans the partitions it owns). A partition may move the moment
+ * after: what is done for it must be safe to do twice. Any thread.
+ */
+size_t processor_live_partitions(struct processor *p, int32_t *ret, size_t max);
 /* Asks the thread to finish the round in hand, close its clients and end; waits up to
  * `deadline_ms`. ERR_TIMEOUT when it did not. */
 err_t processor_stop(struct processor *p, unsigned deadline_ms) MUST_USE;
