@@ -12,8 +12,9 @@
 #include "common/err.h"
 #include "common/id.h"
 
-#define ENVELOPE_MAX (256u * 1024u) /* bytes of one request; more goes to the dead letters unread  \
-                                     */
+#define ENVELOPE_MAX                                                                               \
+    (256u * 1024u) /* bytes of one request; more goes to the dead letters unread                   \
+                    */
 #define ENVELOPE_TYPE_MAX    64
 #define ENVELOPE_CHANNEL_MAX 96
 #define ENVELOPE_ACTOR_MAX   96

@@ -107,7 +107,7 @@ static void test_keys(void **state)
 static const char profile_json[] =
     "{\"type\":\"profile.v1\",\"uid\":\"0000010123456789abcdef\",\"domain\":\"" DOMAIN
     "\",\"name\":\"meters\",\"ca\":\"" DOMAIN "\",\"heartbeat_interval_s\":604800,\"flood_interval_"
-                                              "s\":300,\"whitelist\":\"on\",\"key_algorithm\":"
+    "s\":300,\"whitelist\":\"on\",\"key_algorithm\":"
     "\"EC-P256\",\"features\":{\"zero_touch\":true,\"data_protection\":false,\"chip_to_chip\":"
     "false},"
     "\"created_at\":\"2026-11-21T05:30:00.000Z\",\"updated_at\":\"2026-11-21T05:30:00.000Z\","
