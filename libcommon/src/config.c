@@ -242,26 +242,26 @@ static void take_set(struct config_problems *p, const char *setting)
     }
 }
 
-/* The value of an option in the forms `--name VALUE` and `--name=VALUE`; NULL when argv[*i] is not
- * that option. */
-static const char *option_value(struct config_problems *p, int argc, char *const *argv, int *i,
-                                const char *name)
+/* True when argv[*i] is the option, in the form `--name VALUE` or `--name=VALUE`; *i then stands on
+ * its last part. A missing value is told and reads as NULL. */
+static bool take_option(struct config_problems *p, int argc, char *const *argv, int *i,
+                        const char *name, const char **ret_value)
 {
     size_t len = strlen(name);
-    if (strncmp(argv[*i], name, len) != 0) {
-        return NULL;
+    const char *arg = argv[*i];
+    assert(arg != NULL);
+    if (strncmp(arg, name, len) != 0 || (arg[len] != 0 && arg[len] != '=')) {
+        return false;
     }
-    if (argv[*i][len] == '=') {
-        return argv[*i] + len + 1;
-    }
-    if (argv[*i][len] != 0) {
-        return NULL;
-    }
-    if (*i + 1 == argc) {
+    *ret_value = NULL;
+    if (arg[len] == '=') {
+        *ret_value = arg + len + 1;
+    } else if (*i + 1 < argc) {
+        *ret_value = argv[++*i];
+    } else if (p != NULL) {
         add_problem(p, name, "needs a value");
-        return "";
     }
-    return argv[++*i];
+    return true;
 }
 
 static bool take_flag(const char *arg, struct request *request)
@@ -282,33 +282,33 @@ static bool take_flag(const char *arg, struct request *request)
     return true;
 }
 
-/* First pass over the command line: everything but --set, which must come after the environment. */
+/* First pass over the command line: everything but what --set sets, which must come after the
+ * environment. */
 static struct request take_options(struct config_problems *p, int argc, char *const *argv)
 {
     struct request request = {0};
     for (int i = 1; i < argc; i++) {
-        const char *file = option_value(p, argc, argv, &i, "--config");
-        if (file != NULL) {
-            request.file = file;
-        } else if (!take_flag(argv[i], &request) &&
-                   option_value(p, argc, argv, &i, "--set") == NULL) {
+        const char *value = NULL;
+        if (take_option(p, argc, argv, &i, "--config", &value)) {
+            request.file = value;
+        } else if (!take_option(p, argc, argv, &i, "--set", &value) &&
+                   !take_flag(argv[i], &request)) {
             add_problem(p, argv[i], "unknown option; --help lists the known ones");
         }
     }
     return request;
 }
 
+/* Second pass; what is wrong with the options themselves was told in the first. */
 static void take_sets(struct config_problems *p, int argc, char *const *argv)
 {
-    size_t problems = p->count; /* a missing value was told in the first pass */
     for (int i = 1; i < argc; i++) {
-        if (option_value(p, argc, argv, &i, "--config") != NULL) {
+        const char *value = NULL;
+        if (take_option(NULL, argc, argv, &i, "--config", &value)) {
             continue;
         }
-        const char *setting = option_value(p, argc, argv, &i, "--set");
-        if (setting != NULL && p->count == problems) {
-            take_set(p, setting);
-            problems = p->count;
+        if (take_option(NULL, argc, argv, &i, "--set", &value) && value != NULL) {
+            take_set(p, value);
         }
     }
 }
@@ -335,7 +335,7 @@ static void parse_row(struct config_problems *p, size_t i, void *config)
 static void resolve(struct config_problems *p, const struct request *request, int argc,
                     char *const *argv, char *const *env, void *config)
 {
-    if (request->file != NULL && request->file[0] != 0) {
+    if (request->file != NULL) {
         take_file(p, request->file);
     }
     take_environment(p, env);
