@@ -34,7 +34,8 @@ void kafka_reader_stop(struct kafka_reader *r, const char *topic, int32_t partit
  * `offset` has been returned; it comes each time the end is reached. What a reader may read ends
  * before the oldest open transaction, so whoever wants all of it compares `offset` with
  * kafka_reader_high_watermark and goes on polling while it is lower. ERR_CORRUPT: the position does
- * not exist in the log; that partition has stopped. ERR_ABSENT, ERR_FORBIDDEN.
+ * not exist in the log; that partition has stopped. ERR_FORBIDDEN: ACL. A topic that does not exist
+ * may just stay silent; kafka_reader_high_watermark tells.
  */
 err_t kafka_reader_poll(struct kafka_reader *r, struct kafka_batch *batch, int timeout_ms) MUST_USE;
 
