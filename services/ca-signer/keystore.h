@@ -57,8 +57,9 @@ MUST_USE err_t keystore_generate(struct keystore *store, const struct key_owner 
                                  struct buf *ret_sealed);
 /*
  * Opens a sealed key. `key_hash` is what ca_key_hash said when it was made. ERR_CORRUPT: damaged,
- * or sealed for another owner, another key or under another key-encryption key; ERR_UNSUPPORTED: a
- * later form; ERR_UNAVAILABLE: the store is away. Any thread.
+ * or sealed for another owner or another key; ERR_UNSUPPORTED: a later form; ERR_UNAVAILABLE: the
+ * store is away, or the key-encryption key it was sealed under is not the one here (park and say
+ * so). Any thread.
  */
 MUST_USE err_t keystore_load(struct keystore *store, const struct key_owner *owner,
                              struct span key_hash, struct span sealed, struct ca_key **ret);
