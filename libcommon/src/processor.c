@@ -371,6 +371,12 @@ static void *run(void *arg)
 
 /* ---- outside ---- */
 
+/* Configuration says "" where there is none. */
+static const char *given(const char *text)
+{
+    return text != NULL && text[0] != 0 ? text : NULL;
+}
+
 /* host:port as configuration has checked it. */
 static struct redis *redis_of(struct processor *p, const char *address)
 {
@@ -380,8 +386,8 @@ static struct redis *redis_of(struct processor *p, const char *address)
     long port = colon != NULL ? strtol(colon + 1, NULL, 10) : REDIS_DEFAULT_PORT;
     return redis_new(&(struct redis_config){.host = host,
                                             .port = (uint16_t)port,
-                                            .user = p->options.redis_user,
-                                            .password = p->options.redis_password,
+                                            .user = given(p->options.redis_user),
+                                            .password = given(p->options.redis_password),
                                             .client_name = p->transactional_id});
 }
 
