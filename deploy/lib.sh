@@ -30,7 +30,7 @@ port_in_use()
 # minutes, so that stacks that start at the same moment do not choose the same one.
 free_port()
 {
-    local claims=${TMPDIR:-/tmp}/fleetseal-ports.$UID port tries
+    local claims=/tmp/fleetseal-ports.$UID port tries
     [ -d "$claims" ] || (umask 077 && mkdir -p "$claims")
     [ -O "$claims" ] || die "$claims belongs to somebody else"
     find "$claims" -mindepth 1 -maxdepth 1 -mmin +2 -exec rmdir {} + 2>/dev/null || true

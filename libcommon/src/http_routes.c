@@ -57,8 +57,8 @@ static const char *check_pattern(const char *pattern)
 /* The same paths, whatever the parameters are called. */
 static bool same_paths(const char *a, const char *b)
 {
-    struct span in_a;
-    struct span in_b;
+    struct span in_a = {0};
+    struct span in_b = {0};
     for (;;) {
         const bool more_a = pattern_next(&a, &in_a);
         const bool more_b = pattern_next(&b, &in_b);

@@ -274,9 +274,9 @@ static double resident_bytes(void *arg)
         return 0;
     }
     char line[128] = "";
-    (void)fgets(line, sizeof line, file);
+    const char *read = fgets(line, sizeof line, file);
     (void)fclose(file);
-    char *second = strchr(line, ' ');
+    const char *second = read != NULL ? strchr(line, ' ') : NULL;
     double pages = second != NULL ? (double)strtoull(second, NULL, 10) : 0;
     return pages * (double)sysconf(_SC_PAGESIZE);
 }
