@@ -59,6 +59,7 @@ static const struct codec_field unconfirmed_fields[] = {
     {CODEC_TIME(T, not_after_ms, "not_after", REQ)},
     {CODEC_TIME(T, issued_at_ms, "issued_at", REQ)},
     {CODEC_BYTES_FIXED(T, key_hash, "key_hash", REQ)},
+    {CODEC_BYTES_FIXED(T, fingerprint, "fingerprint", REQ)},
     {CODEC_BYTES(T, spki.der, spki.len, "spki", REQ, 1)},
     {CODEC_BYTES(T, subject.der, subject.len, "subject", REQ, 1)},
     {CODEC_UUID(T, operation, "operation", REQ)},

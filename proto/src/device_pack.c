@@ -220,6 +220,7 @@ static void pack_unconfirmed(struct buf *to, const struct device *d, size_t inde
     bool has_order = !uuid_is_zero(&c.order);
     unsigned flags = (c.automatic ? CERT_AUTOMATIC : 0U) | (has_order ? CERT_HAS_ORDER : 0U);
     pack_common(to, d, &COMMON_PART(&c), flags, true);
+    (void)buf_append(to, c.fingerprint, sizeof c.fingerprint);
     pack_u8(to, (uint8_t)c.kind);
     if (has_order) {
         pack_uuid(to, &c.order);
@@ -232,6 +233,7 @@ static void unpack_unconfirmed(struct unpacker *u, const struct device *d,
                                struct device_unconfirmed *c)
 {
     unsigned flags = unpack_common(u, d, &COMMON_PART(c));
+    unpack_fixed(u, c->fingerprint, sizeof c->fingerprint);
     c->automatic = (flags & CERT_AUTOMATIC) != 0;
     c->kind = (enum operation_kind)unpack_enum(u, OPERATION_DELETE);
     if (flags & CERT_HAS_ORDER) {

@@ -97,6 +97,7 @@ struct device_unconfirmed {
     struct uuid ca;
     int64_t not_before_ms, not_after_ms, issued_at_ms;
     uint8_t key_hash[32];
+    uint8_t fingerprint[32]; /* SHA-256 of der */
     struct device_key spki;
     struct device_subject subject;
     struct uuid operation;

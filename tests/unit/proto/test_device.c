@@ -147,6 +147,7 @@ static void random_unconfirmed(struct device_unconfirmed *c)
     c->not_before_ms = random_time();
     c->not_after_ms = random_time();
     c->issued_at_ms = random_time();
+    fill(c->fingerprint, sizeof c->fingerprint);
     fill(c->key_hash, sizeof c->key_hash);
     random_key(&c->spki);
     random_subject(&c->subject);
