@@ -1,0 +1,89 @@
+#include "device_decide.h"
+
+#include <string.h>
+
+#include "device_life.h"
+
+void device_decide(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    static void (*const deciders[DEVICE_REQUEST_KINDS])(const struct device *,
+                                                        struct device_request *, int64_t) = {
+        [DEVICE_ASKS_BOOTSTRAP] = device_bootstrap, [DEVICE_ASKS_PICKUP] = device_pickup,
+        [DEVICE_ASKS_CONFIRM] = device_confirm,     [DEVICE_SAYS_FAILED] = device_failed,
+        [DEVICE_ORDER_RENEW] = device_renew,        [DEVICE_ORDER_UNBLOCK] = device_unblock,
+    };
+    deciders[r->kind](old, r, now_ms);
+}
+
+static cJSON *issued_data(const struct device *d, const struct device_unconfirmed *u)
+{
+    cJSON *data = life_operation_data(d, &d->operation);
+    json_add_hex(data, "serial", span_of(u->serial, sizeof u->serial));
+    json_add_hex(data, "fingerprint", span_of(u->fingerprint, sizeof u->fingerprint));
+    json_add_hex(data, "key_hash", span_of(u->key_hash, sizeof u->key_hash));
+    json_add_uuid(data, "ca", &u->ca);
+    json_add_time(data, "not_before", u->not_before_ms);
+    json_add_time(data, "not_after", u->not_after_ms);
+    return data;
+}
+
+static const uint8_t *asked_hash(const struct device_request *r, const struct device *d)
+{
+    bool renewed =
+        r->outcome.ask.spki.len == d->certificate.spki.len &&
+        memcmp(r->outcome.ask.spki.der, d->certificate.spki.der, r->outcome.ask.spki.len) == 0;
+    return renewed ? d->certificate.key_hash : r->proof.csr_hash;
+}
+
+void device_issued(struct device_request *r, const struct issued_certificate *c, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    struct device *d = o->state;
+    if (d->unconfirmed_count == DEVICE_UNCONFIRMED_MAX) {
+        life_drop_unconfirmed(o, 1, &d->operation.id);
+    }
+    struct device_unconfirmed *u = &d->unconfirmed[d->unconfirmed_count++];
+    *u = (struct device_unconfirmed){
+        .ca = o->ask.ca,
+        .not_before_ms = c->not_before_ms,
+        .not_after_ms = c->not_after_ms,
+        .issued_at_ms = now_ms,
+        .spki = o->ask.spki,
+        .subject = c->subject,
+        .operation = d->operation.id,
+        .kind = d->operation.kind,
+        .order = d->operation.order,
+        .automatic = d->operation.automatic,
+        .der_len = c->der.len,
+        .deliveries = 1,
+    };
+    memcpy(u->serial, c->serial, sizeof u->serial);
+    memcpy(u->fingerprint, c->fingerprint, sizeof u->fingerprint);
+    memcpy(u->key_hash, asked_hash(r, d), sizeof u->key_hash);
+    memcpy(u->der, c->der.ptr, c->der.len);
+    d->operation.state = OPERATION_ISSUED;
+    d->operation.updated_at_ms = now_ms;
+    o->issued = true;
+    outcome_event(o, EVENT_CERTIFICATE_ISSUED, NULL, issued_data(d, u));
+    if (r->kind == DEVICE_ASKS_BOOTSTRAP) {
+        life_answer_bootstrap(r, d, u);
+    } else {
+        life_answer_pickup(r, u);
+    }
+}
+
+void device_not_issued(struct device_request *r, err_t why, const struct fault *fault,
+                       int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    err_class_t class = err_class(why);
+    if (class != ERR_CLASS_REJECT && class != ERR_CLASS_CONFLICT) {
+        life_try_again(r, "the certificate could not be signed now; repeat the request");
+        return;
+    }
+    /* A first certificate stays wanted, so that a device heals once its CA does. */
+    if (o->state->operation.kind != OPERATION_ISSUE) {
+        life_fail_operation(o, fault->code, now_ms);
+    }
+    outcome_refuse(o, REFUSAL_ISSUE_FAILED, fault->field, "%s", fault->text);
+}

@@ -1,0 +1,37 @@
+/*
+ * The life of a device as pure functions: (present state, request with its proofs and snapshots,
+ * time) -> outcome. No I/O, no clock, no randomness, no cryptography: what those give comes in as
+ * arguments. A decision that needs a certificate leaves `sign` and what to sign in the outcome;
+ * device_issued or device_not_issued complete it with what the kernel made. Who calls: device_app.c
+ * on the processor's thread, and the tests.
+ */
+#ifndef CA_SIGNER_DEVICE_DECIDE_H
+#define CA_SIGNER_DEVICE_DECIDE_H
+
+#include "device_request.h"
+
+/* A certificate handed out this often without being proved marks the device as stuck. */
+#define DEVICE_DELIVERIES_MAX 5
+/* So many failures reported by the device do, too. */
+#define DEVICE_ATTEMPTS_MAX 5
+/* Finished operations are remembered as long as a request that repeats them can still arrive. */
+#define DEVICE_RECENT_KEEP_MS (INT64_C(8) * 86400 * 1000)
+
+/* `old` is NULL for a device nobody has seen. Fills r->outcome, which is empty. */
+void device_decide(const struct device *old, struct device_request *r, int64_t now_ms);
+
+/* What came of outcome.ask. */
+struct issued_certificate {
+    struct span der;
+    uint8_t serial[CERTIFICATE_SERIAL];
+    uint8_t fingerprint[32]; /* SHA-256 of the DER */
+    struct device_subject subject;
+    int64_t not_before_ms, not_after_ms;
+};
+void device_issued(struct device_request *r, const struct issued_certificate *c, int64_t now_ms);
+/* Nothing was signed: `why` decides whether the operation failed or waits, `fault` is for people.
+ */
+void device_not_issued(struct device_request *r, err_t why, const struct fault *fault,
+                       int64_t now_ms);
+
+#endif

@@ -1,0 +1,256 @@
+#include "device_life.h"
+
+#include <stdio.h>
+#include <string.h>
+
+cJSON *life_event_data(const struct device *d)
+{
+    cJSON *data = cJSON_CreateObject();
+    json_add_text(data, "uid", d->uid);
+    json_add_text(data, "profile", d->profile);
+    json_add_text(data, "device_serial", d->serial);
+    return data;
+}
+
+cJSON *life_operation_data(const struct device *d, const struct device_operation *o)
+{
+    cJSON *data = life_event_data(d);
+    json_add_uuid(data, "operation", &o->id);
+    json_add_text(data, "kind", codec_name_of(operation_kind_names, o->kind));
+    json_add_uuid(data, "order", &o->order);
+    (void)cJSON_AddBoolToObject(data, "automatic", o->automatic);
+    return data;
+}
+
+struct device *life_change(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device *d = device_copy(old);
+    int64_t sequence = r->body.signed_part.sequence;
+    d->sequence = sequence > d->sequence ? sequence : d->sequence;
+    d->updated_at_ms = now_ms;
+    r->outcome.state = d;
+    return d;
+}
+
+/* ---- operations ---- */
+
+const struct device_recent *life_recent(const struct device *d, const struct uuid *id)
+{
+    for (size_t i = 0; i < d->recent_count; i++) {
+        if (uuid_eq(&d->recent[i].id, id)) {
+            return &d->recent[i];
+        }
+    }
+    return NULL;
+}
+
+static void remember(struct device *d, const struct device_recent *entry, int64_t now_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->recent_count; i++) {
+        bool old = d->recent[i].at_ms < now_ms - DEVICE_RECENT_KEEP_MS;
+        if (!old && !uuid_eq(&d->recent[i].id, &entry->id)) {
+            d->recent[kept++] = d->recent[i];
+        }
+    }
+    if (kept == DEVICE_RECENT_MAX) {
+        kept--;
+        memmove(&d->recent[0], &d->recent[1], kept * sizeof d->recent[0]);
+    }
+    memset(&d->recent[kept], 0, (DEVICE_RECENT_MAX - kept) * sizeof d->recent[0]);
+    d->recent[kept] = *entry;
+    d->recent_count = kept + 1;
+}
+
+void life_end_operation(struct device_outcome *o, enum operation_state state, const char *reason,
+                        int64_t now_ms)
+{
+    struct device *d = o->state;
+    struct device_recent entry = {
+        .id = d->operation.id, .kind = d->operation.kind, .state = state, .at_ms = now_ms};
+    (void)snprintf(entry.reason, sizeof entry.reason, "%s", reason);
+    remember(d, &entry, now_ms);
+    d->operation = (struct device_operation){0};
+}
+
+void life_fail_operation(struct device_outcome *o, const char *reason, int64_t now_ms)
+{
+    cJSON *data = life_operation_data(o->state, &o->state->operation);
+    json_add_text(data, "reason", reason);
+    outcome_event(o, EVENT_OPERATION_FAILED, NULL, data);
+    life_end_operation(o, OPERATION_FAILED, reason, now_ms);
+}
+
+static void become_stuck(struct device_outcome *o, int64_t now_ms)
+{
+    life_fail_operation(o, refusal_code(REFUSAL_STUCK), now_ms);
+    (void)snprintf(o->state->reason, sizeof o->state->reason, "%s", refusal_code(REFUSAL_STUCK));
+}
+
+/* ---- admission ---- */
+
+bool life_is_allowed(const struct device *d, const struct device_snapshots *s)
+{
+    if (s->profile == NULL) {
+        return false;
+    }
+    if (s->profile->whitelist == REGISTRY_WHITELIST_IGNORE) {
+        return true;
+    }
+    /* A list entry with a key stands for that key alone. */
+    return s->whitelist != NULL &&
+           (s->whitelist->key_len == 0 || span_eq(span_of(s->whitelist->key, s->whitelist->key_len),
+                                                  span_of(d->rot_key.der, d->rot_key.len)));
+}
+
+void life_activate(struct device_outcome *o, int64_t now_ms)
+{
+    struct device *d = o->state;
+    d->state = DEVICE_ACTIVE;
+    d->activated_at_ms = now_ms;
+    d->reason[0] = 0;
+    outcome_event(o, EVENT_ACTIVATED, NULL, life_event_data(d));
+}
+
+bool life_want_first(struct device_outcome *o, const struct device_snapshots *s, int64_t now_ms)
+{
+    struct device *d = o->state;
+    struct uuid ca;
+    if (d->state != DEVICE_ACTIVE || device_has_certificate(d) || s->profile == NULL ||
+        !s->profile->features.zero_touch || uuid_parse(span_str(s->profile->ca), &ca) != ERR_OK) {
+        return false;
+    }
+    struct uuid id = device_issue_id(d->uid, d->install_nonce);
+    if (life_recent(d, &id) != NULL) {
+        return false; /* it was tried with this install nonce and given up */
+    }
+    if (device_has_operation(d) && !uuid_eq(&d->operation.id, &id)) {
+        life_end_operation(o, OPERATION_SUPERSEDED, "bootstrapped_again", now_ms);
+    }
+    if (!device_has_operation(d)) {
+        d->reason[0] = 0;
+        d->operation = (struct device_operation){.id = id,
+                                                 .kind = OPERATION_ISSUE,
+                                                 .state = OPERATION_QUEUED,
+                                                 .requested_at_ms = now_ms,
+                                                 .updated_at_ms = now_ms,
+                                                 .ca = ca,
+                                                 .actor = "device"};
+    }
+    return true;
+}
+
+/* ---- certificates ---- */
+
+void life_try_again(struct device_request *r, const char *why)
+{
+    struct device_outcome *o = &r->outcome;
+    if (r->kind == DEVICE_ASKS_PICKUP) {
+        device_outcome_deinit(o);
+    }
+    outcome_refuse(o, REFUSAL_TRY_AGAIN, "", "%s", why);
+}
+
+bool life_ask(struct device_request *r, const struct uuid *ca, const struct device_key *key,
+              const struct device_subject *subject, int64_t validity_s)
+{
+    const struct ca *found = r->snapshots.ca;
+    struct device_outcome *o = &r->outcome;
+    if (found == NULL || !uuid_eq(&found->id, ca) || r->snapshots.template == NULL) {
+        life_try_again(r, "the CA's key is not at hand; repeat the request");
+        return false;
+    }
+    o->sign = true;
+    o->ask.ca = *ca;
+    o->ask.spki = *key;
+    o->ask.subject = subject != NULL ? *subject : (struct device_subject){.len = 0};
+    o->ask.validity_s = validity_s > 0 ? validity_s : found->device_validity_s;
+    return true;
+}
+
+bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
+                  int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (!counted) {
+        return true;
+    }
+    struct device_unconfirmed *mine = &o->state->unconfirmed[u - o->state->unconfirmed];
+    if (mine->deliveries < DEVICE_DELIVERIES_MAX) {
+        mine->deliveries++;
+        return true;
+    }
+    become_stuck(o, now_ms);
+    outcome_refuse(o, REFUSAL_STUCK, "",
+                   "the certificate was handed out %d times and never confirmed; "
+                   "the owner has to order anew",
+                   DEVICE_DELIVERIES_MAX);
+    return false;
+}
+
+static cJSON *replaced_data(const struct device *d, const uint8_t serial[CERTIFICATE_SERIAL],
+                            const struct uuid *ca, const uint8_t fingerprint[32])
+{
+    cJSON *data = life_event_data(d);
+    json_add_hex(data, "serial", span_of(serial, CERTIFICATE_SERIAL));
+    json_add_uuid(data, "ca", ca);
+    json_add_hex(data, "fingerprint", span_of(fingerprint, 32));
+    return data;
+}
+
+void life_drop_unconfirmed(struct device_outcome *o, size_t keep_from, const struct uuid *operation)
+{
+    struct device *d = o->state;
+    for (size_t i = 0; i < keep_from; i++) {
+        const struct device_unconfirmed *u = &d->unconfirmed[i];
+        outcome_status(o, &u->ca, u->serial, CERTIFICATE_SUPERSEDED, operation);
+        outcome_event(o, EVENT_CERTIFICATE_REPLACED, u->serial,
+                      replaced_data(d, u->serial, &u->ca, u->fingerprint));
+    }
+    size_t left = d->unconfirmed_count - keep_from;
+    memmove(d->unconfirmed, d->unconfirmed + keep_from, left * sizeof d->unconfirmed[0]);
+    memset(d->unconfirmed + left, 0, keep_from * sizeof d->unconfirmed[0]);
+    d->unconfirmed_count = left;
+}
+
+/* ---- answers ---- */
+
+void life_answer_certificate(cJSON *answer, const struct device_unconfirmed *u, const struct ca *ca)
+{
+    json_add_uuid(answer, "operation", &u->operation);
+    json_add_hex(answer, "serial", span_of(u->serial, sizeof u->serial));
+    json_add_base64(answer, "certificate", span_of(u->der, u->der_len));
+    cJSON *chain = cJSON_AddArrayToObject(answer, "chain");
+    if (ca != NULL && uuid_eq(&ca->id, &u->ca)) {
+        CLEANUP_BUF struct buf text = BUF_INIT(2 * (size_t)CA_CERTIFICATE_MAX);
+        (void)base64_append(&text, span_of(ca->certificate, ca->certificate_len), BASE64_STANDARD);
+        (void)cJSON_AddItemToArray(chain, cJSON_CreateString(buf_cstr(&text)));
+    }
+    json_add_time(answer, "not_after", u->not_after_ms);
+}
+
+void life_answer_bootstrap(struct device_request *r, const struct device *d,
+                           const struct device_unconfirmed *u)
+{
+    cJSON *answer = outcome_answer(&r->outcome);
+    json_add_text(answer, "state", codec_name_of(device_state_names, d->state));
+    json_add_text(answer, "reason", d->reason);
+    json_add_uuid(answer, "domain", &d->domain);
+    cJSON *settings = cJSON_AddObjectToObject(answer, "settings");
+    (void)cJSON_AddNumberToObject(settings, "heartbeat_interval_s",
+                                  (double)d->settings.heartbeat_interval_s);
+    (void)cJSON_AddNumberToObject(settings, "flood_interval_s",
+                                  (double)d->settings.flood_interval_s);
+    if (u != NULL) {
+        life_answer_certificate(answer, u, r->snapshots.ca);
+    } else if (device_has_certificate(d)) {
+        json_add_hex(answer, "serial", span_of(d->certificate.serial, CERTIFICATE_SERIAL));
+    } else if (device_has_operation(d)) {
+        json_add_uuid(answer, "operation", &d->operation.id);
+    }
+}
+
+void life_answer_pickup(struct device_request *r, const struct device_unconfirmed *u)
+{
+    life_answer_certificate(outcome_answer(&r->outcome), u, r->snapshots.ca);
+}

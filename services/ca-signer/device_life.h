@@ -1,0 +1,83 @@
+/*
+ * Steps in a device's life that several decisions share: how operations begin and end, how
+ * certificates are handed out, what is told to whom. Pure; used by the device_* deciders only.
+ */
+#ifndef CA_SIGNER_DEVICE_LIFE_H
+#define CA_SIGNER_DEVICE_LIFE_H
+
+#include "device_decide.h"
+
+#define EVENT_REGISTERED            "io.fleetseal.device.registered.v1"
+#define EVENT_ALLOCATED             "io.fleetseal.device.allocated.v1"
+#define EVENT_ACTIVATED             "io.fleetseal.device.activated.v1"
+#define EVENT_UNKNOWN_PROFILE       "io.fleetseal.device.unknown_profile.v1"
+#define EVENT_SEALING_REFUSED       "io.fleetseal.device.sealing_refused.v1"
+#define EVENT_DUPLICATE             "io.fleetseal.device.duplicate.v1"
+#define EVENT_CERTIFICATE_ISSUED    "io.fleetseal.certificate.issued.v1"
+#define EVENT_CERTIFICATE_INSTALLED "io.fleetseal.certificate.installed.v1"
+#define EVENT_CERTIFICATE_RENEWED   "io.fleetseal.certificate.renewed.v1"
+#define EVENT_CERTIFICATE_REPLACED  "io.fleetseal.certificate.superseded.v1"
+#define EVENT_OPERATION_QUEUED      "io.fleetseal.operation.queued.v1"
+#define EVENT_OPERATION_FAILED      "io.fleetseal.operation.failed.v1"
+#define EVENT_OPERATION_SUPERSEDED  "io.fleetseal.operation.superseded.v1"
+
+/* The deciders, one per kind of request. `old` as in device_decide. */
+void device_bootstrap(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_pickup(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_confirm(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_failed(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_renew(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms);
+
+/* {"uid":..} and, as far as known, "profile" and "serial". Owned by the caller. */
+cJSON *life_event_data(const struct device *d);
+/* The same about an operation: id, kind, order, whether automatic. */
+cJSON *life_operation_data(const struct device *d, const struct device_operation *o);
+
+/* A copy of the state to be changed, owned by the outcome, with the signed sequence of `r` taken
+ * over where it has one. */
+struct device *life_change(const struct device *old, struct device_request *r, int64_t now_ms);
+
+const struct device_recent *life_recent(const struct device *d, const struct uuid *id);
+/* The running operation ends in `state` and is remembered. `reason` may be "". */
+void life_end_operation(struct device_outcome *o, enum operation_state state, const char *reason,
+                        int64_t now_ms);
+/* The operation fails: ended, and told. The device keeps `reason` where it is left alone for it
+ * ("stuck"). */
+void life_fail_operation(struct device_outcome *o, const char *reason, int64_t now_ms);
+
+/* Whether whitelist and profile let the device in. */
+bool life_is_allowed(const struct device *d, const struct device_snapshots *s);
+/* allocated -> active, told. */
+void life_activate(struct device_outcome *o, int64_t now_ms);
+/* Begins the first-certificate operation unless it runs or has ended; false when there is nothing
+ * to be done. */
+bool life_want_first(struct device_outcome *o, const struct device_snapshots *s, int64_t now_ms);
+
+/* Nothing could be signed now. A pick-up leaves no trace, so that the same message succeeds later;
+ * a bootstrap is looked at anew in any case and keeps what it reached. */
+void life_try_again(struct device_request *r, const char *why);
+/* Asks for a signature over `key`; false (and a refusal) when the CA cannot be had. */
+bool life_ask(struct device_request *r, const struct uuid *ca, const struct device_key *key,
+              const struct device_subject *subject, int64_t validity_s);
+/*
+ * The certificate is handed out once more. `counted`: this is a new exchange, not the same one
+ * repeated. False: it was handed out too often, the device is stuck, and a refusal is in the
+ * outcome.
+ */
+bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
+                  int64_t now_ms);
+/* Drops the oldest unconfirmed certificates below `keep_from`: told as superseded. */
+void life_drop_unconfirmed(struct device_outcome *o, size_t keep_from,
+                           const struct uuid *operation);
+
+/* The certificate and its chain as an answer's members. */
+void life_answer_certificate(cJSON *answer, const struct device_unconfirmed *u,
+                             const struct ca *ca);
+/* The whole answer to a bootstrap; `u` may be NULL. */
+void life_answer_bootstrap(struct device_request *r, const struct device *d,
+                           const struct device_unconfirmed *u);
+/* The whole answer to a pick-up. */
+void life_answer_pickup(struct device_request *r, const struct device_unconfirmed *u);
+
+#endif

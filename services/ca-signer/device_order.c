@@ -1,0 +1,228 @@
+/* What others want of a device: a renewal, to be let in; and what it reports without a proof: that
+ * its last work failed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "device_life.h"
+
+static void answer_operation(struct device_request *r, const struct uuid *id,
+                             enum operation_state state, const char *reason)
+{
+    cJSON *object = outcome_answer(&r->outcome);
+    json_add_uuid(object, "operation", id);
+    json_add_text(object, "status", codec_name_of(operation_state_names, state));
+    json_add_text(object, "reason", reason);
+}
+
+/* True when this very order was taken before. */
+static bool answer_repeat(const struct device *old, struct device_request *r)
+{
+    const struct uuid *id = &r->of.renew.operation;
+    if (device_has_operation(old) && uuid_eq(&old->operation.id, id)) {
+        answer_operation(r, id, old->operation.state, old->operation.reason);
+        return true;
+    }
+    const struct device_recent *past = life_recent(old, id);
+    if (past != NULL) {
+        answer_operation(r, id, past->state, past->reason);
+    }
+    return past != NULL;
+}
+
+static bool belongs_to(const struct device *d, const struct envelope *e)
+{
+    struct uuid domain;
+    return uuid_parse(span_str(e->domain), &domain) == ERR_OK && uuid_eq(&domain, &d->domain);
+}
+
+static void refuse_running(struct device_outcome *o, const struct device *d)
+{
+    char id[UUID_TEXT_SIZE];
+    uuid_format(&d->operation.id, id);
+    outcome_refuse(o, REFUSAL_OPERATION_IN_PROGRESS, "", "operation %s (%s) is %s", id,
+                   codec_name_of(operation_kind_names, d->operation.kind),
+                   codec_name_of(operation_state_names, d->operation.state));
+}
+
+/* A wish that the device has not seen yet gives way to a newer one, but never to an automatic one.
+ */
+static bool may_replace(const struct device *d, const struct device_request *r)
+{
+    bool waiting =
+        d->operation.state == OPERATION_QUEUED || d->operation.state == OPERATION_AWAITING_KEY;
+    return waiting && d->operation.kind != OPERATION_ISSUE && !r->of.renew.automatic;
+}
+
+/* Whether a renewal signed now would outlive the installed certificate. */
+static bool would_be_longer(const struct device *d, const struct device_request *r, int64_t now_ms)
+{
+    const struct ca *ca = r->snapshots.ca;
+    int64_t validity_s =
+        r->of.renew.validity_s > 0 ? r->of.renew.validity_s : ca->device_validity_s;
+    int64_t end_ms = now_ms + validity_s * 1000;
+    end_ms = end_ms > ca->not_after_ms ? ca->not_after_ms : end_ms;
+    return end_ms > d->certificate.not_after_ms;
+}
+
+static void refuse_state(const struct device *old, struct device_request *r)
+{
+    struct device_outcome *o = &r->outcome;
+    if (old == NULL || !belongs_to(old, &r->envelope)) {
+        outcome_refuse(o, REFUSAL_UNKNOWN_DEVICE, "uid", "the domain has no such device");
+    } else if (old->state != DEVICE_ACTIVE) {
+        outcome_refuse(o, REFUSAL_NOT_ACTIVE, "", "the device is %s; only active ones are renewed",
+                       codec_name_of(device_state_names, old->state));
+    } else if (!device_has_certificate(old) && device_has_operation(old)) {
+        refuse_running(o, old);
+    } else if (!device_has_certificate(old)) {
+        outcome_refuse(o, REFUSAL_NO_CERTIFICATE, "", "the device has no certificate to renew");
+    } else if (old->certificate.revoked_at_ms != 0) {
+        outcome_refuse(o, REFUSAL_REVOKED, "",
+                       "a revoked certificate is not renewed; order an update instead");
+    }
+}
+
+static void refuse_wish(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    const struct device_renew_body *b = &r->of.renew;
+    static const uint8_t any[CERTIFICATE_SERIAL];
+    const struct ca *ca = r->snapshots.ca;
+    if (memcmp(b->serial, any, sizeof any) != 0 &&
+        memcmp(b->serial, old->certificate.serial, sizeof any) != 0) {
+        outcome_refuse(o, REFUSAL_CERTIFICATE_CHANGED, "serial",
+                       "another certificate is installed by now");
+    } else if (b->automatic && strcmp(old->reason, refusal_code(REFUSAL_STUCK)) == 0) {
+        outcome_refuse(o, REFUSAL_STUCK, "",
+                       "the device never confirmed its last certificate; its owner has to order");
+    } else if (device_has_operation(old) && !may_replace(old, r)) {
+        refuse_running(o, old);
+    } else if (ca == NULL || !uuid_eq(&ca->id, &old->certificate.ca) || ca->state != CA_ACTIVE) {
+        outcome_refuse(o, REFUSAL_NOT_MANAGED, "",
+                       "the CA of the installed certificate is not one of ours any more");
+    } else if (!would_be_longer(old, r, now_ms)) {
+        outcome_refuse(o, REFUSAL_NOT_LONGER, "",
+                       "a renewal would not be valid longer than the installed certificate; "
+                       "transfer the device to another CA first, or ask for a longer validity");
+    }
+}
+
+/* Whoever fed an order without waiting for the answer learns of a refusal by event. */
+static void tell_refusal(const struct device *old, struct device_request *r)
+{
+    const struct device_renew_body *b = &r->of.renew;
+    if (r->envelope.reply_to[0] != 0 || (uuid_is_zero(&b->order) && !b->automatic)) {
+        return;
+    }
+    struct device nobody = {.state = DEVICE_REGISTERED};
+    memcpy(nobody.uid, r->uid, sizeof nobody.uid);
+    bool known = old != NULL && belongs_to(old, &r->envelope);
+    const struct device_operation wish = {
+        .id = b->operation, .kind = OPERATION_RENEW, .order = b->order, .automatic = b->automatic};
+    cJSON *data = life_operation_data(known ? old : &nobody, &wish);
+    json_add_text(data, "reason", refusal_code(r->outcome.refusal));
+    outcome_event(&r->outcome, EVENT_OPERATION_FAILED, NULL, data);
+}
+
+static void start(struct device *d, const struct device_request *r, int64_t now_ms)
+{
+    const struct device_renew_body *b = &r->of.renew;
+    d->operation = (struct device_operation){
+        .id = b->operation,
+        .kind = OPERATION_RENEW,
+        .state = OPERATION_QUEUED,
+        .requested_at_ms = now_ms,
+        .updated_at_ms = now_ms,
+        .order = b->order,
+        .ca = d->certificate.ca,
+        .validity_s = b->validity_s,
+        .automatic = b->automatic,
+    };
+    (void)snprintf(d->operation.actor, sizeof d->operation.actor, "%s:%.64s",
+                   r->envelope.actor_kind, r->envelope.actor_id);
+}
+
+void device_renew(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (old != NULL && belongs_to(old, &r->envelope) && answer_repeat(old, r)) {
+        return;
+    }
+    refuse_state(old, r);
+    if (o->refusal == REFUSAL_NONE) {
+        refuse_wish(old, r, now_ms);
+    }
+    if (o->refusal != REFUSAL_NONE) {
+        tell_refusal(old, r);
+        return;
+    }
+    struct device *d = life_change(old, r, now_ms);
+    if (device_has_operation(d)) {
+        cJSON *data = life_operation_data(d, &d->operation);
+        json_add_uuid(data, "replaced_by", &r->of.renew.operation);
+        outcome_event(o, EVENT_OPERATION_SUPERSEDED, NULL, data);
+        life_end_operation(o, OPERATION_SUPERSEDED, "replaced", now_ms);
+    }
+    d->reason[0] = 0;
+    start(d, r, now_ms);
+    outcome_event(o, EVENT_OPERATION_QUEUED, NULL, life_operation_data(d, &d->operation));
+    answer_operation(r, &d->operation.id, OPERATION_QUEUED, "");
+}
+
+void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (old == NULL || !belongs_to(old, &r->envelope)) {
+        outcome_refuse(o, REFUSAL_UNKNOWN_DEVICE, "uid", "the domain has no such device");
+        return;
+    }
+    if (old->state == DEVICE_ALLOCATED && !life_is_allowed(old, &r->snapshots)) {
+        outcome_refuse(o, REFUSAL_NOT_WHITELISTED, "uid",
+                       "the device is not on the whitelist of its profile's domain");
+        return;
+    }
+    if (old->state == DEVICE_ALLOCATED) {
+        struct device *d = life_change(old, r, now_ms);
+        life_activate(o, now_ms);
+        if (life_want_first(o, &r->snapshots, now_ms)) {
+            outcome_event(o, EVENT_OPERATION_QUEUED, NULL, life_operation_data(d, &d->operation));
+        }
+    }
+    const struct device *d = o->state != NULL ? o->state : old;
+    json_add_text(outcome_answer(o), "state", codec_name_of(device_state_names, d->state));
+}
+
+/* Machine-readable: anything else a device says is cut to printable ASCII. */
+static void take_reason(char out[DEVICE_WORD_MAX + 1], const char *said)
+{
+    size_t len = 0;
+    for (; said[len] != 0 && len < DEVICE_WORD_MAX; len++) {
+        out[len] = said[len] >= ' ' && said[len] <= '~' ? said[len] : '?';
+    }
+    out[len] = 0;
+}
+
+void device_failed(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (old == NULL || !device_has_operation(old) ||
+        !uuid_eq(&old->operation.id, &r->of.failed.operation)) {
+        outcome_refuse(o, REFUSAL_UNKNOWN_OPERATION, "operation",
+                       "the device has no such operation running");
+        return;
+    }
+    struct device *d = life_change(old, r, now_ms);
+    d->operation.attempts++;
+    d->operation.updated_at_ms = now_ms;
+    take_reason(d->operation.reason, r->of.failed.reason);
+    struct uuid id = d->operation.id;
+    if (d->operation.attempts < DEVICE_ATTEMPTS_MAX) {
+        answer_operation(r, &id, d->operation.state, d->operation.reason);
+        return;
+    }
+    char reason[DEVICE_WORD_MAX + 1];
+    memcpy(reason, d->operation.reason, sizeof reason);
+    life_fail_operation(o, reason[0] != 0 ? reason : "device_failed", now_ms);
+    (void)snprintf(d->reason, sizeof d->reason, "%s", refusal_code(REFUSAL_STUCK));
+    answer_operation(r, &id, OPERATION_FAILED, reason);
+}

@@ -1,0 +1,153 @@
+/* A device fetches what its operation gives it: the certificate is signed now, or handed out again.
+ */
+#include <string.h>
+
+#include "device_life.h"
+
+static const struct device_unconfirmed *handed_out(const struct device *old)
+{
+    return device_unconfirmed_of(old, &old->operation.id);
+}
+
+static bool needs_key(const struct device *d)
+{
+    return d->operation.kind == OPERATION_ISSUE || d->operation.kind == OPERATION_UPDATE;
+}
+
+/* True: `hash` belongs to the key of the CSR, or none came. */
+static bool csr_agrees(const struct device_request *r, const uint8_t hash[32])
+{
+    return !r->proof.has_csr || memcmp(r->proof.csr_hash, hash, 32) == 0;
+}
+
+static bool refuse_stranger(const struct device *old, struct device_request *r)
+{
+    struct device_outcome *o = &r->outcome;
+    if (r->proof.refusal != REFUSAL_NONE) {
+        outcome_refuse(o, r->proof.refusal, "",
+                       "a pick-up must be signed by the root-of-trust key whose hash is the UID");
+    } else if (old == NULL) {
+        outcome_refuse(o, REFUSAL_UNKNOWN_DEVICE, "uid", "the device never bootstrapped");
+    } else if (!span_eq(span_of(old->rot_key.der, old->rot_key.len),
+                        span_of(r->body.rot_key.der, r->body.rot_key.len))) {
+        outcome_refuse(o, REFUSAL_WRONG_KEY, "", "another root-of-trust key holds this UID");
+    } else if (old->state != DEVICE_ACTIVE) {
+        outcome_refuse(o, REFUSAL_NOT_ACTIVE, "", "the device is %s",
+                       codec_name_of(device_state_names, old->state));
+    }
+    return o->refusal != REFUSAL_NONE;
+}
+
+static bool refuse_operation(const struct device *old, struct device_request *r)
+{
+    const struct uuid *id = &r->of.pickup.operation;
+    struct device_outcome *o = &r->outcome;
+    if (device_has_operation(old) && uuid_eq(&old->operation.id, id)) {
+        return false;
+    }
+    const struct device_recent *past = life_recent(old, id);
+    if (past == NULL) {
+        outcome_refuse(o, REFUSAL_UNKNOWN_OPERATION, "operation",
+                       "the device has no such operation");
+    } else if (strcmp(past->reason, refusal_code(REFUSAL_STUCK)) == 0) {
+        outcome_refuse(o, REFUSAL_STUCK, "operation",
+                       "it was given up after %d deliveries without a confirmation",
+                       DEVICE_DELIVERIES_MAX);
+    } else {
+        outcome_refuse(o, REFUSAL_OPERATION_FINISHED, "operation", "it is %s",
+                       codec_name_of(operation_state_names, past->state));
+    }
+    return true;
+}
+
+/* The same pick-up again gets the same certificate and changes nothing; any other old sequence is
+ * refused. */
+static void answer_repeat(const struct device *old, struct device_request *r)
+{
+    const struct device_unconfirmed *u = handed_out(old);
+    if (u != NULL && csr_agrees(r, u->key_hash)) {
+        life_answer_pickup(r, u);
+        return;
+    }
+    outcome_refuse(&r->outcome, REFUSAL_STALE_SEQUENCE, "sequence", "must be above %lld",
+                   (long long)old->sequence);
+}
+
+/* A renewal that the CA's end no longer makes longer ends here: another CA is needed. */
+static bool fails_to_be_longer(struct device_request *r, const struct device *d, int64_t now_ms)
+{
+    const struct ca *ca = r->snapshots.ca;
+    if (ca == NULL || d->operation.kind != OPERATION_RENEW) {
+        return false;
+    }
+    int64_t validity_s =
+        d->operation.validity_s > 0 ? d->operation.validity_s : ca->device_validity_s;
+    int64_t end_ms = now_ms + validity_s * 1000;
+    end_ms = end_ms > ca->not_after_ms ? ca->not_after_ms : end_ms;
+    if (end_ms / 1000 > d->certificate.not_after_ms / 1000) {
+        return false;
+    }
+    life_fail_operation(&r->outcome, refusal_code(REFUSAL_NOT_LONGER), now_ms);
+    outcome_refuse(&r->outcome, REFUSAL_NOT_LONGER, "",
+                   "the new certificate would not be valid longer than the installed one");
+    return true;
+}
+
+static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (needs_key(d) && !r->proof.has_csr) {
+        d->operation.state = OPERATION_AWAITING_KEY;
+        d->operation.updated_at_ms = now_ms;
+        outcome_refuse(o, REFUSAL_CSR_REQUIRED, "csr",
+                       "this operation needs a new key: send a PKCS#10 request for it");
+        return;
+    }
+    const struct device_subject *subject =
+        device_has_certificate(d) ? &d->certificate.subject : NULL;
+    if (needs_key(d)) {
+        (void)life_ask(r, &d->operation.ca, &r->proof.key, subject, d->operation.validity_s);
+        return;
+    }
+    if (!csr_agrees(r, d->certificate.key_hash)) {
+        outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
+                       "a renewal keeps the key: leave the CSR out, or send one for that key");
+        return;
+    }
+    if (!fails_to_be_longer(r, d, now_ms)) {
+        (void)life_ask(r, &d->operation.ca, &d->certificate.spki, subject, d->operation.validity_s);
+    }
+}
+
+void device_pickup(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    if (refuse_stranger(old, r)) {
+        return;
+    }
+    if (refuse_operation(old, r)) {
+        return;
+    }
+    if (r->body.signed_part.sequence <= old->sequence) {
+        answer_repeat(old, r);
+        return;
+    }
+    if (r->proof.csr_fault.code[0] != 0) {
+        outcome_refuse(o, REFUSAL_INVALID_CSR, "csr", "%s", r->proof.csr_fault.text);
+        return;
+    }
+    struct device *d = life_change(old, r, now_ms);
+    const struct device_unconfirmed *u = handed_out(d);
+    if (u == NULL || (needs_key(d) && !csr_agrees(r, u->key_hash))) {
+        sign_new(r, d, now_ms);
+        return;
+    }
+    if (!csr_agrees(r, u->key_hash)) {
+        outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
+                       "a renewal keeps the key: leave the CSR out, or send one for that key");
+        return;
+    }
+    if (life_deliver(r, u, true, now_ms)) {
+        life_answer_pickup(r, u);
+    }
+}

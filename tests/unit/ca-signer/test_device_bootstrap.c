@@ -1,0 +1,306 @@
+/*
+ * How a device comes in. What would break a user: a copy of a device gets a certificate, an
+ * interrupted bootstrap leaves a device without one for ever, a device that is not on the list gets
+ * in, a device that calls again gets another certificate each time.
+ */
+#include "device_bench.h"
+
+static void test_refusals_change_nothing(void **state)
+{
+    struct bench *b = *state;
+    struct device_request *r = bench_bootstrap(b, 1, 1);
+    r->proof.refusal = REFUSAL_BAD_SIGNATURE;
+    struct device_outcome *o = bench_apply(b, r);
+    assert_int_equal(o->refusal, REFUSAL_BAD_SIGNATURE);
+    assert_null(b->device);
+    assert_int_equal(o->event_count, 0);
+
+    r = bench_bootstrap(b, 1, 0);
+    (void)fault_set(&r->proof.csr_fault, ERR_INVALID, "invalid_csr", "csr", "bad");
+    o = bench_apply(b, r);
+    assert_int_equal(o->refusal, REFUSAL_INVALID_CSR);
+    assert_int_equal(o->status, 422);
+    assert_null(b->device);
+
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    r = bench_bootstrap(b, 1, 1);
+    memcpy(r->body.rot_key.der, "evil", 4);
+    o = bench_apply(b, r);
+    assert_int_equal(o->refusal, REFUSAL_WRONG_KEY);
+    assert_null(o->state);
+    assert_int_equal(bench_events(o, EVENT_DUPLICATE), 1);
+}
+
+static void test_first_time_brings_a_certificate(void **state)
+{
+    struct bench *b = *state;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->status, 200);
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_string_equal(b->device->profile, BENCH_PROFILE);
+    assert_string_equal(b->device->serial, "SN-1");
+    assert_int_equal(b->device->settings.heartbeat_interval_s, 3600);
+    assert_int_equal(b->device->operation.state, OPERATION_ISSUED);
+    assert_int_equal(b->device->unconfirmed_count, 1);
+    assert_string_equal(bench_text(o, "state"), "active");
+    assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+    assert_string_not_equal(bench_text(o, "certificate"), "");
+    assert_true(o->issued);
+    assert_false(o->install.billable);
+    assert_int_equal(bench_events(o, EVENT_REGISTERED), 1);
+    assert_int_equal(bench_events(o, EVENT_ACTIVATED), 1);
+    assert_int_equal(bench_events(o, EVENT_CERTIFICATE_ISSUED), 1);
+    assert_int_equal(o->event_count, 3);
+}
+
+static void test_same_message_again_is_the_same_answer(void **state)
+{
+    struct bench *b = *state;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    CLEANUP_FREE char *first = cJSON_PrintUnformatted(b->last->outcome.result);
+    b->sequence--;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    CLEANUP_FREE char *again = cJSON_PrintUnformatted(o->result);
+    assert_string_equal(first, again);
+    assert_int_equal(b->device->unconfirmed_count, 1);
+    assert_int_equal(b->device->unconfirmed[0].deliveries, 1);
+    assert_int_equal(o->event_count, 0);
+    assert_false(o->issued);
+}
+
+static void test_interrupted_bootstrap_goes_on(void **state)
+{
+    struct bench *b = *state;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    /* Power cut before the answer: the device repeats with its nonce and a new sequence. */
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+    assert_int_equal(b->device->unconfirmed[0].deliveries, 2);
+    assert_int_equal(o->event_count, 0);
+    /* The same installation with another key: its first key was lost before it was kept. */
+    o = bench_apply(b, bench_bootstrap(b, 1, 2));
+    assert_string_equal(bench_text(o, "serial"), "02020202020202020202020202020202");
+    assert_int_equal(b->device->unconfirmed_count, 2);
+}
+
+static void test_new_nonce_starts_over(void **state)
+{
+    struct bench *b = *state;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    struct uuid first = b->device->operation.id;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 2, 2));
+    assert_string_equal(bench_text(o, "serial"), "02020202020202020202020202020202");
+    assert_false(uuid_eq(&first, &b->device->operation.id));
+    assert_int_equal(b->device->recent_count, 1);
+    assert_int_equal(b->device->recent[0].state, OPERATION_SUPERSEDED);
+    assert_int_equal(bench_events(o, EVENT_REGISTERED), 0);
+    assert_int_equal(bench_events(o, EVENT_ACTIVATED), 0);
+    /* An old message with the old nonce is refused now. */
+    b->sequence = 0;
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->refusal, REFUSAL_STALE_SEQUENCE);
+    assert_null(o->state);
+}
+
+static void test_starting_over_often_is_bounded(void **state)
+{
+    struct bench *b = *state;
+    for (uint8_t i = 1; i <= 20; i++) {
+        struct device_outcome *o = bench_apply(b, bench_bootstrap(b, i, i));
+        assert_int_equal(o->status, 200);
+        assert_true(b->device->unconfirmed_count <= DEVICE_UNCONFIRMED_MAX);
+        assert_true(b->device->recent_count <= DEVICE_RECENT_MAX);
+        assert_int_equal(o->status_count, i > DEVICE_UNCONFIRMED_MAX);
+        assert_int_equal(bench_events(o, EVENT_CERTIFICATE_REPLACED), i > DEVICE_UNCONFIRMED_MAX);
+    }
+    assert_int_equal(b->device->unconfirmed[DEVICE_UNCONFIRMED_MAX - 1].serial[0], 20);
+}
+
+static void test_copy_of_a_proved_device_gets_nothing(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 9, 9));
+    assert_int_equal(o->refusal, REFUSAL_ALREADY_BOOTSTRAPPED);
+    assert_null(o->state);
+    assert_false(o->sign);
+    assert_int_equal(bench_events(o, EVENT_DUPLICATE), 1);
+    /* The device itself, which missed the verdict, is told that all is well. */
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->status, 200);
+    assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+    assert_null(o->state);
+}
+
+static void test_two_stages(void **state)
+{
+    struct bench *b = *state;
+    struct device_request *r = bench_bootstrap(b, 1, 1);
+    r->of.bootstrap.profile[0] = r->of.bootstrap.serial[0] = 0;
+    struct device_outcome *o = bench_apply(b, r);
+    assert_int_equal(o->status, 200);
+    assert_int_equal(b->device->state, DEVICE_REGISTERED);
+    assert_int_equal(b->device->unconfirmed_count, 0);
+    assert_string_equal(bench_text(o, "state"), "registered");
+    assert_int_equal(o->event_count, 1);
+
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_int_equal(b->device->unconfirmed_count, 1);
+    assert_int_equal(bench_events(o, EVENT_REGISTERED), 0);
+    assert_int_equal(bench_events(o, EVENT_ACTIVATED), 1);
+}
+
+static void test_unknown_profile_is_told_once_and_curable(void **state)
+{
+    struct bench *b = *state;
+    b->has_profile = false;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_REGISTERED);
+    assert_string_equal(b->device->reason, "unknown_profile");
+    assert_int_equal(bench_events(o, EVENT_UNKNOWN_PROFILE), 1);
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(bench_events(o, EVENT_UNKNOWN_PROFILE), 0);
+    b->has_profile = true;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_string_equal(b->device->reason, "");
+}
+
+static void test_second_sealing_is_ignored_and_told(void **state)
+{
+    struct bench *b = *state;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    struct device_request *r = bench_bootstrap(b, 1, 1);
+    memcpy(r->of.bootstrap.profile, "0000000000000000000002", 23);
+    struct device_outcome *o = bench_apply(b, r);
+    assert_int_equal(o->status, 200);
+    assert_string_equal(b->device->sealed_profile, BENCH_PROFILE);
+    assert_string_equal(b->device->profile, BENCH_PROFILE);
+    assert_int_equal(bench_events(o, EVENT_SEALING_REFUSED), 1);
+}
+
+static void test_whitelist(void **state)
+{
+    struct bench *b = *state;
+    b->profile.whitelist = REGISTRY_WHITELIST_ON;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ALLOCATED);
+    assert_string_equal(bench_text(o, "reason"), "not_whitelisted");
+    assert_int_equal(bench_events(o, EVENT_ALLOCATED), 1);
+    assert_false(o->issued);
+    /* Calling again costs nothing and tells nothing. */
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->event_count, 0);
+    /* A list entry for another key does not let this one in. */
+    b->is_listed = true;
+    b->listed.key_len = 4;
+    memcpy(b->listed.key, "evil", 4);
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ALLOCATED);
+    o = bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    assert_int_equal(o->refusal, REFUSAL_NOT_WHITELISTED);
+    memcpy(b->listed.key, "root", 4);
+    o = bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    assert_int_equal(o->status, 200);
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_int_equal(b->device->operation.kind, OPERATION_ISSUE);
+    assert_int_equal(b->device->operation.state, OPERATION_QUEUED);
+    assert_int_equal(bench_events(o, EVENT_ACTIVATED), 1);
+    /* The device comes for it at its next heartbeat, with a key. */
+    struct uuid operation = b->device->operation.id;
+    struct device_request *r = bench_pickup(b, &operation);
+    o = bench_apply(b, r);
+    assert_int_equal(o->refusal, REFUSAL_CSR_REQUIRED);
+    assert_int_equal(b->device->operation.state, OPERATION_AWAITING_KEY);
+    r = bench_pickup(b, &operation);
+    bench_csr(r, 3);
+    o = bench_apply(b, r);
+    assert_int_equal(o->status, 200);
+    assert_int_equal(b->device->unconfirmed[0].key_hash[0], 3);
+}
+
+static void test_unblock_belongs_to_the_domain(void **state)
+{
+    struct bench *b = *state;
+    b->profile.whitelist = REGISTRY_WHITELIST_ON;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    b->is_listed = true;
+    struct device_request *r = bench_request(b, DEVICE_ORDER_UNBLOCK);
+    (void)snprintf(r->envelope.domain, sizeof r->envelope.domain, "%s", BENCH_OTHER);
+    struct device_outcome *o = bench_apply(b, r);
+    assert_int_equal(o->refusal, REFUSAL_UNKNOWN_DEVICE);
+    assert_null(o->state);
+}
+
+static void test_zero_touch_off_gives_no_certificate(void **state)
+{
+    struct bench *b = *state;
+    b->profile.features.zero_touch = false;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_false(device_has_operation(b->device));
+    assert_false(o->issued);
+}
+
+static void test_key_away_keeps_the_wish(void **state)
+{
+    struct bench *b = *state;
+    b->has_key = false;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->refusal, REFUSAL_TRY_AGAIN);
+    assert_int_equal(o->status, 503);
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    b->has_key = true;
+    b->sequence--; /* the very same message */
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->status, 200);
+    assert_true(o->issued);
+}
+
+static void test_never_confirmed_is_stuck(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i < DEVICE_DELIVERIES_MAX; i++) {
+        struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+        assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+    }
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->refusal, REFUSAL_STUCK);
+    assert_string_equal(b->device->reason, "stuck");
+    assert_false(device_has_operation(b->device));
+    assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), 1);
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->status, 200);
+    assert_string_equal(bench_text(o, "reason"), "stuck");
+    assert_string_equal(bench_text(o, "certificate"), "");
+    /* Its late proof still counts. */
+    const struct device_unconfirmed u = b->device->unconfirmed[0];
+    o = bench_apply(b, bench_confirm(b, &u.operation, u.serial, 1));
+    assert_int_equal(o->status, 200);
+    assert_true(device_has_certificate(b->device));
+    assert_string_equal(b->device->reason, "");
+}
+
+#define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BENCH_TEST(test_refusals_change_nothing),
+        BENCH_TEST(test_copy_of_a_proved_device_gets_nothing),
+        BENCH_TEST(test_first_time_brings_a_certificate),
+        BENCH_TEST(test_same_message_again_is_the_same_answer),
+        BENCH_TEST(test_interrupted_bootstrap_goes_on),
+        BENCH_TEST(test_new_nonce_starts_over),
+        BENCH_TEST(test_starting_over_often_is_bounded),
+        BENCH_TEST(test_two_stages),
+        BENCH_TEST(test_unknown_profile_is_told_once_and_curable),
+        BENCH_TEST(test_second_sealing_is_ignored_and_told),
+        BENCH_TEST(test_whitelist),
+        BENCH_TEST(test_unblock_belongs_to_the_domain),
+        BENCH_TEST(test_zero_touch_off_gives_no_certificate),
+        BENCH_TEST(test_key_away_keeps_the_wish),
+        BENCH_TEST(test_never_confirmed_is_stuck),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
