@@ -23,7 +23,7 @@ struct redis {
     size_t reload_behind;
 
     int64_t retry_at_ms; /* no connect before; monotonic */
-    int backoff_ms;
+    struct backoff backoff;
     bool reconnect_when_idle; /* this server has stopped being the master */
 
     struct redis_script *scripts[REDIS_SCRIPTS_MAX];
@@ -41,6 +41,7 @@ struct redis *redis_new(const struct redis_config *config)
 {
     struct redis *r = xcalloc(1, sizeof *r);
     redis_config_copy(&r->config, config);
+    r->backoff = BACKOFF_INIT(r->config.backoff_min_ms, r->config.backoff_max_ms);
     return r;
 }
 
@@ -80,8 +81,7 @@ bool redis_script_missing(const struct redis *r)
 
 static void postpone_connect(struct redis *r)
 {
-    r->backoff_ms = redis_next_backoff_ms(&r->config, r->backoff_ms);
-    r->retry_at_ms = clock_mono_ms(r->config.clock) + r->backoff_ms;
+    r->retry_at_ms = clock_mono_ms(r->config.clock) + redis_backoff_ms(&r->backoff);
 }
 
 /* The connection is gone or out of step: nothing owed will come. */
@@ -287,7 +287,7 @@ err_t redis_collect(struct redis *r, struct redis_reply **ret)
     if (r->reload_behind > 0) {
         r->reload_behind--;
     }
-    r->backoff_ms = 0;
+    backoff_reset(&r->backoff);
     const redisReply *answer = reply;
     if (answer->type == REDIS_REPLY_ERROR) {
         err_t e = refused(r, answer->str);

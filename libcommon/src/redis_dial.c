@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/random.h>
+
+#include "common/id.h"
 
 #define DEFAULT_CONNECT_MS  2000
 #define DEFAULT_COMMAND_MS  5000
@@ -91,16 +92,11 @@ void redis_describe_failure(const redisContext *context, const struct redis_conf
     (void)snprintf(text, REDIS_ERROR_TEXT_MAX, "%s:%u: %s", config->host, config->port, why);
 }
 
-int redis_next_backoff_ms(const struct redis_config *config, int previous_ms)
+int64_t redis_backoff_ms(struct backoff *backoff)
 {
-    int64_t low = config->backoff_min_ms;
-    int64_t high = previous_ms > 0 ? (int64_t)previous_ms * 3 : low;
-    uint32_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
-        random = 0; /* the low end will do */
-    }
-    int64_t wait = high > low ? low + (int64_t)random % (high - low + 1) : low;
-    return (int)(wait < config->backoff_max_ms ? wait : config->backoff_max_ms);
+    uint64_t random = 0;
+    random_bytes(&random, sizeof random);
+    return backoff_next_ms(backoff, random);
 }
 
 /* Sends one command of the greeting and checks its reply. */

@@ -7,6 +7,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "common/backoff.h"
 #include "common/redis.h"
 
 #define REDIS_ERROR_TEXT_MAX 256
@@ -28,8 +29,7 @@ err_t redis_classify_error(const char *message);
 void redis_describe_failure(const redisContext *context, const struct redis_config *config,
                             char text[REDIS_ERROR_TEXT_MAX]);
 
-/* The wait after `previous_ms` (0: the first), between the configured bounds, with jitter so that
- * a fleet of clients does not come back in step. */
-int redis_next_backoff_ms(const struct redis_config *config, int previous_ms);
+/* How long to wait now before the next attempt; counts as one failure more. */
+int64_t redis_backoff_ms(struct backoff *backoff);
 
 #endif

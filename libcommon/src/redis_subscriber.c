@@ -149,7 +149,7 @@ static err_t serve_connection(struct redis_subscriber *s)
 static void *run(void *arg)
 {
     struct redis_subscriber *s = arg;
-    int backoff_ms = 0;
+    struct backoff backoff = BACKOFF_INIT(s->redis.backoff_min_ms, s->redis.backoff_max_ms);
     while (!s->stopping) {
         err_t e = serve_connection(s);
         if (s->context != NULL) {
@@ -157,7 +157,7 @@ static void *run(void *arg)
             s->context = NULL;
         }
         if (atomic_exchange(&s->up, false)) {
-            backoff_ms = 0;
+            backoff_reset(&backoff);
         }
         if (s->stopping) {
             break;
@@ -165,8 +165,8 @@ static void *run(void *arg)
         if (s->config.on_error != NULL) {
             s->config.on_error(s->config.ctx, e, s->text);
         }
-        backoff_ms = redis_next_backoff_ms(&s->redis, backoff_ms);
-        (void)wait_input(s, backoff_ms); /* cut short by the end, which `stopping` tells */
+        (void)wait_input(
+            s, (int)redis_backoff_ms(&backoff)); /* cut short by the end, which `stopping` tells */
     }
     return NULL;
 }

@@ -1,14 +1,11 @@
 #include "kafka_fixture.h"
 
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
-
-extern char **environ;
+#include "servers.h"
 
 static void print_log(void *ctx, int level, const char *facility, const char *text)
 {
@@ -16,20 +13,11 @@ static void print_log(void *ctx, int level, const char *facility, const char *te
     (void)fprintf(stderr, "[%d] %s: %s\n", level, facility, text);
 }
 
-static const char *required(const char *variable)
-{
-    const char *value = getenv(variable);
-    if (value == NULL) {
-        fail_msg("%s is not set: run this by tests/integration/with-servers", variable);
-    }
-    return value;
-}
-
 const struct kafka_config *fixture_config(void)
 {
     static struct kafka_config config;
     config = (struct kafka_config){
-        .brokers = required("KAFKA_BROKERS"),
+        .brokers = servers_env("KAFKA_BROKERS"),
         .client_id = "integration-test",
         .log = getenv("FIXTURE_VERBOSE") != NULL ? print_log : NULL,
     };
@@ -185,22 +173,12 @@ void fixture_drop(struct fixture_member *m)
     *m = (struct fixture_member){0};
 }
 
-static void run(const char *const argv[])
-{
-    pid_t pid = 0;
-    int status = -1;
-    assert_int_equal(posix_spawn(&pid, argv[0], NULL, NULL, (char *const *)argv, environ), 0);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
-}
-
 void fixture_broker_stop(bool crash)
 {
-    run((const char *[]){"deploy/kafka/stop", required("KAFKA_DIR"), crash ? "--kill" : NULL,
-                         NULL});
+    servers_run("kafka/stop", servers_env("KAFKA_DIR"), crash ? "--kill" : NULL);
 }
 
 void fixture_broker_start(void)
 {
-    run((const char *[]){"deploy/kafka/start", required("KAFKA_DIR"), NULL});
+    servers_run("kafka/start", servers_env("KAFKA_DIR"), NULL);
 }
