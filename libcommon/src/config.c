@@ -24,6 +24,8 @@ static void add_problem(struct config_problems *p, const char *where, const char
     __attribute__((format(printf, 3, 4)));
 
 static void add_problem_v(struct config_problems *p, const char *where, const char *format,
+                          va_list args) __attribute__((format(printf, 3, 0)));
+static void add_problem_v(struct config_problems *p, const char *where, const char *format,
                           va_list args)
 {
     char text[512];
