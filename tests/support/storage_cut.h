@@ -290,21 +290,38 @@ static inline void cut_reboot(struct cut_disk *d, unsigned damage)
     d->cut_at = -1;
 }
 
-/* A deep copy, to try many ends of one beginning. Only a disk without pending changes. */
+/* The copy of an inode that a copied disk points to. */
+static inline struct cut_inode *cut_twin(const struct cut_disk *from, const struct cut_disk *to,
+                                         const struct cut_inode *inode)
+{
+    for (size_t i = 0; i < from->inode_count; i++) {
+        if (from->inodes[i] == inode) {
+            return to->inodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* A deep copy, to try many ends of one beginning. */
 static inline struct cut_disk *cut_disk_copy(const struct cut_disk *from)
 {
     struct cut_disk *d = cut_disk_new();
-    for (size_t i = 0; i < CUT_FILES; i++) {
-        if (from->names[i].name[0] == 0) {
-            continue;
+    *d = *from;
+    for (size_t i = 0; i < from->inode_count; i++) {
+        const struct cut_inode *old = from->inodes[i];
+        d->inodes[i] = xcalloc(1, sizeof *d->inodes[i]);
+        cut_assign(&d->inodes[i]->now, &d->inodes[i]->now_len, old->now, old->now_len);
+        if (old->durable != NULL) {
+            cut_assign(&d->inodes[i]->durable, &d->inodes[i]->durable_len, old->durable,
+                       old->durable_len);
         }
-        struct cut_inode *inode = xcalloc(1, sizeof *inode);
-        const struct cut_inode *old = from->names[i].inode;
-        cut_assign(&inode->now, &inode->now_len, old->now, old->now_len);
-        cut_assign(&inode->durable, &inode->durable_len, old->now, old->now_len);
-        d->inodes[d->inode_count++] = inode;
-        cut_set(d->names, from->names[i].name, inode);
-        cut_set(d->durable_names, from->names[i].name, inode);
+    }
+    for (size_t i = 0; i < CUT_FILES; i++) {
+        d->names[i].inode = cut_twin(from, d, from->names[i].inode);
+        d->durable_names[i].inode = cut_twin(from, d, from->durable_names[i].inode);
+    }
+    for (size_t i = 0; i < from->pending_count; i++) {
+        d->pending[i].change.inode = cut_twin(from, d, from->pending[i].change.inode);
     }
     return d;
 }

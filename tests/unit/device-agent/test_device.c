@@ -231,6 +231,7 @@ static void install_first(struct world *w)
 {
     EVP_PKEY *key = NULL;
     assert_ok(device_new_key(w->device, "", &key));
+    assert_ok(device_new_key(w->device, OP1, &key));
     assert_ok(fixture_install(&w->ca, w->device, key, OP1, 0x11));
     assert_ok(device_confirmed(w->device));
 }
@@ -292,6 +293,20 @@ static void test_unusable_certificate_is_not_installed(void **state)
     assert_int_equal(w->device->state.stage, DEVICE_STAGE_NONE);
     power_cycle(w);
     assert_string_equal(device_current_serial(w->device), "0000000000000011");
+}
+
+/* A renewal while another operation's new key waits: the renewal is for the key in use. */
+static void test_renewal_takes_no_waiting_key(void **state)
+{
+    struct world *w = *state;
+    install_first(w);
+    EVP_PKEY *waiting = NULL;
+    assert_ok(device_new_key(w->device, OP1, &waiting));
+    assert_ok(fixture_install(&w->ca, w->device, device_current_key(w->device), OP2, 0x22));
+    power_cycle(w);
+    assert_string_equal(device_current_serial(w->device), "0000000000000022");
+    assert_string_equal(w->device->state.operation, OP2);
+    assert_ok(device_confirmed(w->device));
 }
 
 static void test_nothing_to_install_for(void **state)
@@ -374,6 +389,7 @@ int main(void)
         T(test_install_confirm_renew),
         T(test_refused_confirmation_returns),
         T(test_unusable_certificate_is_not_installed),
+        T(test_renewal_takes_no_waiting_key),
         T(test_nothing_to_install_for),
         T(test_unreadable_new_pair_returns),
         T(test_unreadable_only_pair_is_dropped),

@@ -42,6 +42,9 @@ static err_t first_install(struct device *d)
 {
     EVP_PKEY *key = NULL;
     err_t err = device_new_key(d, "", &key);
+    if (err == ERR_OK) {
+        err = device_new_key(d, OP1, &key);
+    }
     return err != ERR_OK ? err : fixture_install(&ca, d, key, OP1, 0x11);
 }
 
@@ -221,30 +224,37 @@ static void check_after(const struct scenario *s, struct cut_disk *disk, int rec
     device_free(d);
 }
 
+/* Every damage of one cut, and for some of them every third step of the recovery cut as well. */
+static void check_damages(const struct scenario *s, const struct cut_disk *cut_disk, bool done,
+                          const char *uid, uint64_t used)
+{
+    for (unsigned damage = 0; damage < CUT_DAMAGE_COUNT; damage++) {
+        int recovery_cuts = damage % 5 == 0 ? 14 : 0;
+        for (int cut = -1; cut < recovery_cuts; cut += 3) {
+            struct cut_disk *disk = cut_disk_copy(cut_disk);
+            cut_reboot(disk, damage);
+            check_after(s, disk, cut, damage, done, uid, used);
+            cut_disk_free(disk);
+        }
+    }
+}
+
 /* Runs the scenario with the power cut at step `cut`; false when it ended before that. */
 static bool run_cut(const struct scenario *s, const struct cut_disk *start, int cut)
 {
-    bool met = false;
-    for (unsigned damage = 0; damage < CUT_DAMAGE_COUNT; damage++) {
-        struct cut_disk *disk = cut_disk_copy(start);
-        struct device *d = NULL;
-        assert_ok(device_open(cut_open(disk), &options, &d, NULL));
-        char uid[DEVICE_UID_SIZE];
-        memcpy(uid, d->uid, sizeof uid);
-        uint64_t used = 0;
-        assert_ok(device_next_sequence(d, &used));
-        disk->cut_at = disk->steps + cut;
-        bool done = s->act(d) == ERR_OK;
-        met = disk->steps >= disk->cut_at;
-        device_free(d);
-        cut_reboot(disk, damage);
-        for (int recovery_cut = -1; recovery_cut < (damage % 5 == 0 ? 14 : 0); recovery_cut += 3) {
-            struct cut_disk *copy = cut_disk_copy(disk);
-            check_after(s, copy, recovery_cut, damage, done, uid, used);
-            cut_disk_free(copy);
-        }
-        cut_disk_free(disk);
-    }
+    struct cut_disk *disk = cut_disk_copy(start);
+    struct device *d = NULL;
+    assert_ok(device_open(cut_open(disk), &options, &d, NULL));
+    char uid[DEVICE_UID_SIZE];
+    memcpy(uid, d->uid, sizeof uid);
+    uint64_t used = 0;
+    assert_ok(device_next_sequence(d, &used));
+    disk->cut_at = disk->steps + cut;
+    bool done = s->act(d) == ERR_OK;
+    bool met = disk->steps >= disk->cut_at;
+    device_free(d);
+    check_damages(s, disk, done, uid, used);
+    cut_disk_free(disk);
     return met;
 }
 

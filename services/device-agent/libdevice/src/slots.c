@@ -170,8 +170,7 @@ static err_t recover_current(struct device *d)
 static err_t recover_spare(struct device *d)
 {
     enum device_slot spare = device_state_spare(&d->state);
-    bool previous =
-        d->state.stage == DEVICE_STAGE_CONFIRM && d->state.pair[spare].serial[0] != 0;
+    bool previous = d->state.stage == DEVICE_STAGE_CONFIRM && d->state.pair[spare].serial[0] != 0;
     if (d->state.stage != DEVICE_STAGE_KEY && !previous) {
         return ERR_OK;
     }
@@ -252,6 +251,21 @@ static err_t adopt_key(struct device *d, const char *operation)
     return device_commit(d, &next);
 }
 
+/* A key that waits for another operation's certificate gives way. */
+static err_t drop_waiting_key(struct device *d)
+{
+    struct device_state next = d->state;
+    enum device_slot spare = device_state_spare(&next);
+    next.stage = DEVICE_STAGE_NONE;
+    next.operation[0] = 0;
+    clear_pair(&next, spare);
+    err_t err = device_commit(d, &next);
+    if (err == ERR_OK) {
+        drop_files(d, spare);
+    }
+    return err;
+}
+
 err_t device_new_key(struct device *d, const char *operation, EVP_PKEY **ret_key)
 {
     if (d->state.stage == DEVICE_STAGE_CONFIRM) {
@@ -265,16 +279,10 @@ err_t device_new_key(struct device *d, const char *operation, EVP_PKEY **ret_key
     }
     CLEANUP(EVP_PKEY_free) EVP_PKEY *key = NULL;
     err_t err = device_key_generate(&key);
-    if (err != ERR_OK) {
-        return err;
+    if (err == ERR_OK && waiting) {
+        err = drop_waiting_key(d);
     }
     struct device_state next = d->state;
-    clear_pair(&next, spare);
-    if (waiting) { /* first let the other operation's key go: its file is about to change */
-        next.stage = DEVICE_STAGE_NONE;
-        next.operation[0] = 0;
-        err = device_commit(d, &next);
-    }
     if (err == ERR_OK) {
         err = store_key(d, spare, key, &next.pair[spare]);
     }
@@ -314,7 +322,7 @@ static err_t refuse(struct device *d, const char *operation, const struct fault 
     (void)snprintf(reason, sizeof reason, "%s: %.150s", fault->code, fault->text);
     note_failure(&next, operation, reason);
     enum device_slot spare = device_state_spare(&next);
-    bool had_key = next.stage == DEVICE_STAGE_KEY;
+    bool had_key = next.stage == DEVICE_STAGE_KEY && strcmp(next.operation, operation) == 0;
     if (had_key) {
         next.stage = DEVICE_STAGE_NONE;
         next.operation[0] = 0;
@@ -327,6 +335,44 @@ static err_t refuse(struct device *d, const char *operation, const struct fault 
     return err != ERR_OK ? err : ERR_INVALID;
 }
 
+static err_t judge(struct device *d, const struct device_grant *grant, EVP_PKEY *key,
+                   struct fault *why)
+{
+    err_t err = ERR_INVALID;
+    if (key == NULL) {
+        (void)fault_set(why, err, "no_key", "", "there is no key that this could be for");
+    } else {
+        err = device_certificate_check(&grant->certificate, key, why);
+    }
+    return err == ERR_OK ? err : refuse(d, grant->operation, why);
+}
+
+/* Files first, then the one replacement that switches over. */
+static err_t switch_over(struct device *d, const struct device_grant *grant, EVP_PKEY *copied_key)
+{
+    struct device_state next = d->state;
+    enum device_slot spare = device_state_spare(&next);
+    err_t err = ERR_OK;
+    if (copied_key != NULL) {
+        err = store_key(d, spare, copied_key, &next.pair[spare]);
+    }
+    if (err == ERR_OK) {
+        err = store_certificate(d, spare, &grant->certificate, &next.pair[spare]);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    next.current = spare;
+    next.stage = DEVICE_STAGE_CONFIRM;
+    set_text(next.operation, sizeof next.operation, grant->operation);
+    err = device_commit(d, &next);
+    if (err == ERR_OK && copied_key != NULL) {
+        (void)EVP_PKEY_up_ref(copied_key);
+        set_key(d, spare, copied_key);
+    }
+    return err;
+}
+
 err_t device_install(struct device *d, const struct device_grant *grant, struct fault *fault)
 {
     struct fault why = {.code = ""};
@@ -334,40 +380,24 @@ err_t device_install(struct device *d, const struct device_grant *grant, struct 
         return fault_set(fault, ERR_CONFLICT, "confirmation_owed", "",
                          "the last certificate is not confirmed yet");
     }
-    enum device_slot spare = device_state_spare(&d->state);
-    bool fresh_key = d->state.stage == DEVICE_STAGE_KEY;
-    EVP_PKEY *key = fresh_key ? d->key[spare] : device_current_key(d);
-    err_t err = ERR_INVALID;
-    if (key == NULL) {
-        (void)fault_set(&why, err, "no_key", "", "there is no key that this could be for");
-    } else {
-        err = device_certificate_check(&grant->certificate, key, &why);
-    }
+    bool waiting = d->state.stage == DEVICE_STAGE_KEY;
+    bool fresh_key = waiting && strcmp(d->state.operation, grant->operation) == 0;
+    EVP_PKEY *key = fresh_key ? d->key[device_state_spare(&d->state)] : device_current_key(d);
+    err_t err = judge(d, grant, key, &why);
     if (err != ERR_OK) {
         if (fault != NULL) {
             *fault = why;
         }
-        return refuse(d, grant->operation, &why);
+        return err;
     }
-    struct device_state next = d->state;
-    if (!fresh_key) {
-        err = store_key(d, spare, key, &next.pair[spare]);
+    if (waiting && !fresh_key) {
+        err = drop_waiting_key(d);
     }
     if (err == ERR_OK) {
-        err = store_certificate(d, spare, &grant->certificate, &next.pair[spare]);
+        err = switch_over(d, grant, fresh_key ? NULL : key);
     }
-    if (err != ERR_OK) {
-        return fault_set(fault, err, "storage", "", "the certificate cannot be stored");
-    }
-    next.current = spare;
-    next.stage = DEVICE_STAGE_CONFIRM;
-    set_text(next.operation, sizeof next.operation, grant->operation);
-    err = device_commit(d, &next);
-    if (err == ERR_OK && !fresh_key) {
-        (void)EVP_PKEY_up_ref(key);
-        set_key(d, spare, key);
-    }
-    return err;
+    return err == ERR_OK ? err
+                         : fault_set(fault, err, "storage", "", "the certificate cannot be stored");
 }
 
 err_t device_confirmed(struct device *d)

@@ -34,7 +34,7 @@ struct device {
 
     char uid[DEVICE_UID_SIZE];
     EVP_PKEY *rot;
-    X509 *rot_certificate; /* made when first asked for */
+    X509 *rot_certificate;            /* made when first asked for */
     EVP_PKEY *key[DEVICE_SLOT_COUNT]; /* NULL where the slot is empty */
 
     char profile[DEVICE_PROFILE_SIZE]; /* "" until sealed */
