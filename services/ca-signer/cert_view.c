@@ -159,7 +159,7 @@ static bool seconds_of(int64_t year, const int p[5], int64_t *ret_s)
     if (back_year != year || month != p[0] || day != p[1]) {
         return false;
     }
-    *ret_s = days * SECONDS_PER_DAY + p[2] * 3600 + p[3] * 60 + p[4];
+    *ret_s = days * SECONDS_PER_DAY + p[2] * INT64_C(3600) + p[3] * INT64_C(60) + p[4];
     return true;
 }
 

@@ -6,7 +6,8 @@ unsigned key_usage_possible(enum key_kind kind)
 {
     switch (kind) {
     case KEY_KIND_RSA:
-        return (USAGE_DEVICE_ALL | USAGE_CA_ALL) & ~(unsigned)USAGE_KEY_AGREEMENT;
+        return USAGE_CA_ALL | USAGE_NON_REPUDIATION | USAGE_KEY_ENCIPHERMENT |
+               USAGE_DATA_ENCIPHERMENT;
     case KEY_KIND_ED25519:
         return USAGE_CA_ALL | USAGE_NON_REPUDIATION;
     default:

@@ -347,59 +347,59 @@ static void test_extension_values(void **state)
     (void)state;
     const struct {
         enum lint_rule rule;
-        struct span oid;
         bool critical;
+        struct span oid;
         struct span value;
     } rows[] = {
-        {LINT_AUTHORITY_KEY_ID, OID(OID_AUTHORITY_KEY_ID), false, TEXT("\x30\x00")},
-        {LINT_AUTHORITY_KEY_ID, OID(OID_AUTHORITY_KEY_ID), false, TEXT("\x30\x03\x80\x01x")},
-        {LINT_AUTHORITY_KEY_ID, OID(OID_AUTHORITY_KEY_ID), false, TEXT("\x04\x01x")},
-        {LINT_SUBJECT_KEY_ID, OID(OID_SUBJECT_KEY_ID), false, TEXT("\x04\x00")},
-        {LINT_SUBJECT_KEY_ID, OID(OID_SUBJECT_KEY_ID), false, TEXT("\x04\x01x")},
-        {LINT_BASIC_CONSTRAINTS, OID(OID_BASIC_CONSTRAINTS), true, TEXT("\x30\x03\x01\x01\xff")},
-        {LINT_BASIC_CONSTRAINTS, OID(OID_BASIC_CONSTRAINTS), true, TEXT("\x30\x03\x01\x01\x00")},
-        {LINT_BASIC_CONSTRAINTS, OID(OID_BASIC_CONSTRAINTS), true, TEXT("\x30\x03\x02\x01\x00")},
-        {LINT_BASIC_CONSTRAINTS, OID(OID_BASIC_CONSTRAINTS), true, TEXT("\x05\x00")},
-        {LINT_PASSED, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x03\x88")},
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x01\x00")},
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x06\x80")}, /* ends with 0 */
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x00\x00")},
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x05\xa0")}, /* keyEncipherment */
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x02\x84")}, /* keyCertSign */
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x01\x82")}, /* cRLSign */
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x02\x00\x81")}, /* encipherOnly */
-        {LINT_KEY_USAGE, OID(OID_KEY_USAGE), true, TEXT("\x03\x03\x07\x80\x80")},
-        {LINT_EXTENDED_USAGE, OID(OID_EXTENDED_USAGE), false, TEXT("\x30\x00")},
-        {LINT_EXTENDED_USAGE, OID(OID_EXTENDED_USAGE), false,
+        {LINT_AUTHORITY_KEY_ID, false, OID(OID_AUTHORITY_KEY_ID), TEXT("\x30\x00")},
+        {LINT_AUTHORITY_KEY_ID, false, OID(OID_AUTHORITY_KEY_ID), TEXT("\x30\x03\x80\x01x")},
+        {LINT_AUTHORITY_KEY_ID, false, OID(OID_AUTHORITY_KEY_ID), TEXT("\x04\x01x")},
+        {LINT_SUBJECT_KEY_ID, false, OID(OID_SUBJECT_KEY_ID), TEXT("\x04\x00")},
+        {LINT_SUBJECT_KEY_ID, false, OID(OID_SUBJECT_KEY_ID), TEXT("\x04\x01x")},
+        {LINT_BASIC_CONSTRAINTS, true, OID(OID_BASIC_CONSTRAINTS), TEXT("\x30\x03\x01\x01\xff")},
+        {LINT_BASIC_CONSTRAINTS, true, OID(OID_BASIC_CONSTRAINTS), TEXT("\x30\x03\x01\x01\x00")},
+        {LINT_BASIC_CONSTRAINTS, true, OID(OID_BASIC_CONSTRAINTS), TEXT("\x30\x03\x02\x01\x00")},
+        {LINT_BASIC_CONSTRAINTS, true, OID(OID_BASIC_CONSTRAINTS), TEXT("\x05\x00")},
+        {LINT_PASSED, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x03\x88")},
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x01\x00")},
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x06\x80")}, /* ends with 0 */
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x00\x00")},
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x05\xa0")}, /* keyEncipherment */
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x02\x84")}, /* keyCertSign */
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x01\x82")}, /* cRLSign */
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x02\x00\x81")}, /* encipherOnly */
+        {LINT_KEY_USAGE, true, OID(OID_KEY_USAGE), TEXT("\x03\x03\x07\x80\x80")},
+        {LINT_EXTENDED_USAGE, false, OID(OID_EXTENDED_USAGE), TEXT("\x30\x00")},
+        {LINT_EXTENDED_USAGE, false, OID(OID_EXTENDED_USAGE),
          TEXT("\x30\x06\x06\x04\x55\x1d\x25\x00")},
-        {LINT_EXTENDED_USAGE, OID(OID_EXTENDED_USAGE), false,
+        {LINT_EXTENDED_USAGE, false, OID(OID_EXTENDED_USAGE),
          TEXT("\x30\x08\x06\x02\x2a\x03\x06\x02\x2a\x03")},
-        {LINT_EXTENDED_USAGE, OID(OID_EXTENDED_USAGE), false, TEXT("\x30\x02\x05\x00")},
-        {LINT_PASSED, OID(OID_SUBJECT_ALT_NAME), false,
+        {LINT_EXTENDED_USAGE, false, OID(OID_EXTENDED_USAGE), TEXT("\x30\x02\x05\x00")},
+        {LINT_PASSED, false, OID(OID_SUBJECT_ALT_NAME),
          TEXT("\x30\x03\x82\x01"
               "a")},
-        {LINT_ALT_NAMES, OID(OID_SUBJECT_ALT_NAME), false, TEXT("\x30\x00")},
-        {LINT_ALT_NAMES, OID(OID_SUBJECT_ALT_NAME), false, TEXT("\x30\x03\x82\x01_")},
-        {LINT_ALT_NAMES, OID(OID_SUBJECT_ALT_NAME), false, TEXT("\x30\x02\x82\x00")},
-        {LINT_ALT_NAMES, OID(OID_SUBJECT_ALT_NAME), false,
+        {LINT_ALT_NAMES, false, OID(OID_SUBJECT_ALT_NAME), TEXT("\x30\x00")},
+        {LINT_ALT_NAMES, false, OID(OID_SUBJECT_ALT_NAME), TEXT("\x30\x03\x82\x01_")},
+        {LINT_ALT_NAMES, false, OID(OID_SUBJECT_ALT_NAME), TEXT("\x30\x02\x82\x00")},
+        {LINT_ALT_NAMES, false, OID(OID_SUBJECT_ALT_NAME),
          TEXT("\x30\x05\x87\x03"
               "123")},
-        {LINT_PASSED, OID(OID_CRL_POINTS), false,
+        {LINT_PASSED, false, OID(OID_CRL_POINTS),
          TEXT("\x30\x10\x30\x0e\xa0\x0c\xa0\x0a\x86\x08http://a")},
-        {LINT_CRL_POINTS, OID(OID_CRL_POINTS), false, TEXT("\x30\x00")},
-        {LINT_CRL_POINTS, OID(OID_CRL_POINTS), false, TEXT("\x30\x02\x30\x00")},
-        {LINT_CRL_POINTS, OID(OID_CRL_POINTS), false,
+        {LINT_CRL_POINTS, false, OID(OID_CRL_POINTS), TEXT("\x30\x00")},
+        {LINT_CRL_POINTS, false, OID(OID_CRL_POINTS), TEXT("\x30\x02\x30\x00")},
+        {LINT_CRL_POINTS, false, OID(OID_CRL_POINTS),
          TEXT("\x30\x10\x30\x0e\xa0\x0c\xa0\x0a\x86\x08ldap://a")},
-        {LINT_CRL_POINTS, OID(OID_CRL_POINTS), false,
+        {LINT_CRL_POINTS, false, OID(OID_CRL_POINTS),
          TEXT("\x30\x10\x30\x0e\xa0\x0c\xa0\x0a\x86\x08http:// ")},
-        {LINT_CRL_POINTS, OID(OID_CRL_POINTS), false,
+        {LINT_CRL_POINTS, false, OID(OID_CRL_POINTS),
          TEXT("\x30\x0f\x30\x0d\xa0\x0b\xa0\x09\x86\x07http://")},
-        {LINT_PASSED, OID(OID_POLICIES), false, TEXT("\x30\x06\x30\x04\x06\x02\x2a\x03")},
-        {LINT_POLICIES, OID(OID_POLICIES), false, TEXT("\x30\x00")},
-        {LINT_POLICIES, OID(OID_POLICIES), false, TEXT("\x30\x02\x30\x00")},
-        {LINT_POLICIES, OID(OID_POLICIES), false,
+        {LINT_PASSED, false, OID(OID_POLICIES), TEXT("\x30\x06\x30\x04\x06\x02\x2a\x03")},
+        {LINT_POLICIES, false, OID(OID_POLICIES), TEXT("\x30\x00")},
+        {LINT_POLICIES, false, OID(OID_POLICIES), TEXT("\x30\x02\x30\x00")},
+        {LINT_POLICIES, false, OID(OID_POLICIES),
          TEXT("\x30\x0c\x30\x04\x06\x02\x2a\x03\x30\x04\x06\x02\x2a\x03")},
-        {LINT_POLICIES, OID(OID_POLICIES), false, TEXT("\x04\x00")},
+        {LINT_POLICIES, false, OID(OID_POLICIES), TEXT("\x04\x00")},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char why[32];
@@ -447,7 +447,7 @@ static void test_kinds(void **state)
     }
     struct bag bag = ca_with(rows[0].constraints, rows[0].usage);
     put_extension(&bag, OID(OID_SUBJECT_ALT_NAME),
-                  extension(2, OID(OID_SUBJECT_ALT_NAME), false,
+                  extension(2, false, OID(OID_SUBJECT_ALT_NAME),
                             TEXT("\x30\x03\x82\x01"
                                  "a")));
     expect(&bag, &profile, LINT_EXTENSION_UNKNOWN, "subjectAltName in a CA");

@@ -49,7 +49,7 @@ static void test_limits(void **state)
     (void)state;
     static uint8_t large[SEAL_PLAIN_MAX + 1];
     CLEANUP(seal_kek_free) struct seal_kek *kek = seal_kek_new(kek_bytes);
-    CLEANUP_BUF struct buf sealed = BUF_INIT(2 * SEAL_PLAIN_MAX);
+    CLEANUP_BUF struct buf sealed = BUF_INIT((size_t)2 * SEAL_PLAIN_MAX);
     CLEANUP_BUF struct buf small = BUF_INIT(SEAL_OVERHEAD + 5);
     CLEANUP_BUF struct buf plain = BUF_INIT_SECRET(5);
     struct span none = {NULL, 0};
