@@ -15,6 +15,18 @@ unsigned key_usage_possible(enum key_kind kind)
     }
 }
 
+unsigned key_usage_consistent(unsigned purposes)
+{
+    unsigned usage = 0;
+    if ((purposes & EXTENDED_CLIENT_AUTH) != 0) {
+        usage |= USAGE_DIGITAL_SIGNATURE | USAGE_KEY_AGREEMENT;
+    }
+    if ((purposes & EXTENDED_SERVER_AUTH) != 0) {
+        usage |= USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT | USAGE_KEY_AGREEMENT;
+    }
+    return usage;
+}
+
 /* Closes an extension whose value was written since `mark`. */
 static void finish(struct der_out *out, size_t mark, struct span oid, bool critical)
 {

@@ -32,6 +32,9 @@ enum extended_usage {
 };
 #define EXTENDED_ALL (EXTENDED_CLIENT_AUTH | EXTENDED_SERVER_AUTH)
 
+/* The bits that have a use in any of these purposes (RFC 5280 section 4.2.1.12). */
+unsigned key_usage_consistent(unsigned purposes);
+
 #define KEY_ID_SIZE    20
 #define CRL_URI_MAX    512 /* bytes */
 #define POLICY_OID_MAX 32  /* contents octets */

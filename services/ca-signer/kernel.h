@@ -34,8 +34,9 @@ struct kernel_signer;
 struct issuer_options {
     struct span certificate; /* of the CA, DER; copied */
     struct ca_key *key;      /* its key; the template takes its own reference */
-    /* enum key_usage bits for the devices, 0: digitalSignature and keyEncipherment. Bits a kind of
-     * key cannot have (key_usage_possible) are left out of the certificates of such keys. */
+    /* enum key_usage bits for the devices. 0: digitalSignature, and keyEncipherment for RSA keys
+     * where the purposes have a use for it. Bits a kind of key cannot have (key_usage_possible) are
+     * left out of the certificates of such keys. */
     unsigned key_usage;
     unsigned extended_key_usage; /* enum extended_usage bits, 0: clientAuth */
     struct span crl_uri;         /* http(s) address of the CRL, shard included; empty: none */
@@ -45,7 +46,8 @@ struct issuer_options {
 
 /*
  * ERR_INVALID or ERR_UNSUPPORTED with a fault: not a CA certificate, one that may not sign, a key
- * that is not its key, or an option out of range. Any thread; costs less than a signature.
+ * that is not its key, an option out of range, or a usage that none of the purposes can have. Build
+ * the template when the CA is made, so that the refusal reaches who asked. Any thread.
  */
 MUST_USE err_t issuer_template_new(const struct issuer_options *options,
                                    struct issuer_template **ret, struct fault *fault);

@@ -85,7 +85,12 @@ static err_t read_certificate(struct issuer_template *t, struct fault *fault)
     return ERR_OK;
 }
 
-static err_t check_options(const struct issuer_options *o, struct fault *fault)
+static unsigned purposes_of(const struct issuer_options *o)
+{
+    return o->extended_key_usage != 0 ? o->extended_key_usage : (unsigned)EXTENDED_CLIENT_AUTH;
+}
+
+static err_t check_usages(const struct issuer_options *o, struct fault *fault)
 {
     if ((o->key_usage & ~(unsigned)USAGE_DEVICE_ALL) != 0) {
         return fault_set(fault, ERR_INVALID, "validation_error", "KeyUsage",
@@ -95,6 +100,20 @@ static err_t check_options(const struct issuer_options *o, struct fault *fault)
     if ((o->extended_key_usage & ~(unsigned)EXTENDED_ALL) != 0) {
         return fault_set(fault, ERR_INVALID, "validation_error", "ExtendedKeyUsage",
                          "device certificates can have clientAuth and serverAuth");
+    }
+    if ((o->key_usage & ~key_usage_consistent(purposes_of(o))) != 0) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "KeyUsage",
+                         "clientAuth goes with digitalSignature and keyAgreement, serverAuth with "
+                         "keyEncipherment in addition (RFC 5280 4.2.1.12)");
+    }
+    return ERR_OK;
+}
+
+static err_t check_options(const struct issuer_options *o, struct fault *fault)
+{
+    err_t e = check_usages(o, fault);
+    if (e != ERR_OK) {
+        return e;
     }
     if (o->crl_uri.len > CRL_URI_MAX) {
         return fault_set(fault, ERR_INVALID, "validation_error", "CRL",
@@ -123,8 +142,7 @@ static err_t write_extensions(struct issuer_template *t, const struct issuer_opt
         extension_put_crl_point(&out, o->crl_uri);
     }
     extension_put_authority_key_id(&out, t->key_id);
-    extension_put_extended_usage(&out, o->extended_key_usage != 0 ? o->extended_key_usage
-                                                                  : EXTENDED_CLIENT_AUTH);
+    extension_put_extended_usage(&out, purposes_of(o));
     extension_put_basic_constraints(&out, false, -1);
     t->extensions = der_written(&out);
     return out.overflow ? ERR_INTERNAL : ERR_OK;
@@ -136,7 +154,7 @@ static err_t write_key_usages(struct issuer_template *t, const struct issuer_opt
                           ? o->key_usage
                           : (unsigned)(USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT);
     for (unsigned kind = 0; kind < KEY_KIND_COUNT; kind++) {
-        unsigned bits = wanted & key_usage_possible(kind);
+        unsigned bits = wanted & key_usage_possible(kind) & key_usage_consistent(purposes_of(o));
         if (bits == 0) {
             continue;
         }

@@ -50,7 +50,9 @@ static const struct lint_rule_info rules[LINT_RULE_COUNT] = {
     [LINT_KEY_USAGE] = {"key_usage", "RFC 5280 4.2.1.3",
                         "some usage, of those the kind of key and certificate can have"},
     [LINT_EXTENDED_USAGE] = {"extended_key_usage", "RFC 5280 4.2.1.12",
-                             "named purposes, each once, never any"},
+                             "purposes of the profile, each once"},
+    [LINT_USAGE_CONSISTENT] = {"usage_consistent", "RFC 5280 4.2.1.12",
+                               "only key usages that one of the purposes can have"},
     [LINT_ALT_NAMES] = {"subject_alt_name", "RFC 5280 4.2.1.6", "well-formed general names"},
     [LINT_CRL_POINTS] = {"crl_distribution_points", "RFC 5280 4.2.1.13",
                          "absolute http addresses as fullName"},
@@ -75,9 +77,11 @@ struct subject_facts {
     const struct lint_profile *profile;
     enum key_kind key_kind;
     bool is_ca;
+    unsigned usage;    /* enum key_usage, once read */
+    unsigned purposes; /* enum extended_usage, once read */
 };
 
-static bool authority_key_id_holds(struct span value, const struct subject_facts *facts)
+static bool authority_key_id_holds(struct span value, struct subject_facts *facts)
 {
     struct der_item sequence;
     struct der_item id;
@@ -86,13 +90,13 @@ static bool authority_key_id_holds(struct span value, const struct subject_facts
            span_eq(id.value, facts->profile->issuer_key_id);
 }
 
-static bool subject_key_id_holds(struct span value, const struct subject_facts *facts)
+static bool subject_key_id_holds(struct span value, struct subject_facts *facts)
 {
     struct der_item id;
     return der_read_only(value, DER_OCTET_STRING, &id) && span_eq(id.value, facts->profile->key_id);
 }
 
-static bool basic_constraints_hold(struct span value, const struct subject_facts *facts)
+static bool basic_constraints_hold(struct span value, struct subject_facts *facts)
 {
     struct der_item sequence;
     struct der_item item;
@@ -112,7 +116,7 @@ static bool basic_constraints_hold(struct span value, const struct subject_facts
            item.value.ptr[0] < 0x80;
 }
 
-static bool key_usage_holds(struct span value, const struct subject_facts *facts)
+static bool key_usage_holds(struct span value, struct subject_facts *facts)
 {
     struct der_item bits;
     /* A named bit list ends with a 1 (X.690 11.2.2); all usages of the profile fit one octet. */
@@ -129,6 +133,7 @@ static bool key_usage_holds(struct span value, const struct subject_facts *facts
     if (facts->is_ca && (usage & USAGE_CERT_SIGN) == 0) {
         return false;
     }
+    facts->usage = usage;
     return (usage & ~possible) == 0;
 }
 
@@ -148,24 +153,31 @@ static bool take_distinct(struct span *list, uint8_t tag, struct der_item *ret)
     return true;
 }
 
-static bool extended_usage_holds(struct span value, const struct subject_facts *facts)
+static unsigned purpose_of(struct span oid)
+{
+    if (span_eq(oid, OID(OID_CLIENT_AUTH))) {
+        return EXTENDED_CLIENT_AUTH;
+    }
+    return span_eq(oid, OID(OID_SERVER_AUTH)) ? EXTENDED_SERVER_AUTH : 0;
+}
+
+static bool extended_usage_holds(struct span value, struct subject_facts *facts)
 {
     struct der_item sequence;
     struct der_item oid;
-    (void)facts;
     if (!der_read_only(value, DER_SEQUENCE, &sequence) || sequence.value.len == 0) {
         return false;
     }
     while (sequence.value.len > 0) {
-        if (!take_distinct(&sequence.value, DER_OID, &oid) ||
-            span_eq(oid.value, OID(OID_ANY_USAGE))) {
+        if (!take_distinct(&sequence.value, DER_OID, &oid) || purpose_of(oid.value) == 0) {
             return false;
         }
+        facts->purposes |= purpose_of(oid.value);
     }
     return true;
 }
 
-static bool alt_names_hold(struct span value, const struct subject_facts *facts)
+static bool alt_names_hold(struct span value, struct subject_facts *facts)
 {
     (void)facts;
     return name_alt_problem(value) == NULL;
@@ -201,7 +213,7 @@ static bool crl_point_holds(struct span point)
     return true;
 }
 
-static bool crl_points_hold(struct span value, const struct subject_facts *facts)
+static bool crl_points_hold(struct span value, struct subject_facts *facts)
 {
     struct der_item sequence;
     struct der_item point;
@@ -217,7 +229,7 @@ static bool crl_points_hold(struct span value, const struct subject_facts *facts
     return true;
 }
 
-static bool policies_hold(struct span value, const struct subject_facts *facts)
+static bool policies_hold(struct span value, struct subject_facts *facts)
 {
     struct der_item sequence;
     struct der_item policy;
@@ -246,7 +258,7 @@ static const struct extension_rule {
     enum presence presence[LINT_KIND_COUNT]; /* device, intermediate, root */
     bool critical;
     enum lint_rule rule;
-    bool (*holds)(struct span value, const struct subject_facts *facts);
+    bool (*holds)(struct span value, struct subject_facts *facts);
 } extension_rules[] = {
     {OID_INIT(OID_BASIC_CONSTRAINTS),
      {MUST, MUST, MUST},
@@ -276,7 +288,7 @@ static const struct extension_rule {
 #define EXTENSION_RULE_COUNT (sizeof extension_rules / sizeof extension_rules[0])
 
 static enum lint_rule check_extension(const struct extension_view *extension,
-                                      const struct subject_facts *facts, unsigned *seen)
+                                      struct subject_facts *facts, unsigned *seen)
 {
     for (unsigned i = 0; i < EXTENSION_RULE_COUNT; i++) {
         const struct extension_rule *rule = &extension_rules[i];
@@ -301,7 +313,7 @@ static enum lint_rule check_extension(const struct extension_view *extension,
     return LINT_EXTENSION_UNKNOWN;
 }
 
-static enum lint_rule check_extensions(struct span list, const struct subject_facts *facts)
+static enum lint_rule check_extensions(struct span list, struct subject_facts *facts)
 {
     unsigned seen = 0;
     while (list.len > 0) {
@@ -318,6 +330,9 @@ static enum lint_rule check_extensions(struct span list, const struct subject_fa
         if (extension_rules[i].presence[facts->profile->kind] == MUST && (seen >> i & 1) == 0) {
             return LINT_EXTENSION_MISSING;
         }
+    }
+    if (!facts->is_ca && (facts->usage & ~key_usage_consistent(facts->purposes)) != 0) {
+        return LINT_USAGE_CONSISTENT;
     }
     return LINT_PASSED;
 }
@@ -407,6 +422,10 @@ enum lint_rule lint_tbs(struct span tbs, const struct lint_profile *profile)
     if (view.unique_ids) {
         return LINT_UNIQUE_IDS;
     }
-    struct subject_facts facts = {profile, key.kind, profile->kind != LINT_DEVICE};
+    struct subject_facts facts = {
+        .profile = profile,
+        .key_kind = key.kind,
+        .is_ca = profile->kind != LINT_DEVICE,
+    };
     return check_extensions(view.extensions, &facts);
 }

@@ -39,7 +39,6 @@
 /* key purposes: RFC 5280 section 4.2.1.12 */
 #define OID_SERVER_AUTH "\x2b\x06\x01\x05\x05\x07\x03\x01"
 #define OID_CLIENT_AUTH "\x2b\x06\x01\x05\x05\x07\x03\x02"
-#define OID_ANY_USAGE   "\x55\x1d\x25\x00"
 
 /* name attributes: RFC 5280 appendix A.1 */
 #define OID_COMMON_NAME   "\x55\x04\x03"

@@ -141,6 +141,11 @@ static void test_refused_templates(void **state)
     o = good;
     o.key_usage = USAGE_CERT_SIGN;
     expect_no_template(&o, "validation_error", "KeyUsage");
+    o.key_usage = USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT;
+    expect_no_template(&o, "validation_error", "KeyUsage"); /* no use to clientAuth */
+    o.extended_key_usage = EXTENDED_SERVER_AUTH;
+    o.key_usage = USAGE_DIGITAL_SIGNATURE | USAGE_NON_REPUDIATION;
+    expect_no_template(&o, "validation_error", "KeyUsage");
     o = good;
     o.extended_key_usage = EXTENDED_ALL + 1;
     expect_no_template(&o, "validation_error", "ExtendedKeyUsage");
@@ -364,22 +369,29 @@ static void test_options_in_certificate(void **state)
     assert_verifies(cert_out_der(&out), cert_out_der(&cas[0].certificate), none, NOW_MS / 1000);
 }
 
-static void test_default_key_usage_by_kind(void **state)
+/* Key encipherment is for RSA keys of servers (RFC 5280 4.2.1.12). */
+static void test_default_key_usage(void **state)
 {
     (void)state;
-    static const uint32_t expected[DEVICE_COUNT] = {
-        [DEVICE_P256] = KU_DIGITAL_SIGNATURE,
-        [DEVICE_P384] = KU_DIGITAL_SIGNATURE,
-        [DEVICE_ED25519] = KU_DIGITAL_SIGNATURE,
-        [DEVICE_RSA] = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT,
-    };
-    for (unsigned i = 0; i < DEVICE_COUNT; i++) {
-        struct cert_out out;
-        struct cert_request r = device_request(&devices[i]);
-        issue_ok(cas[0].template, &r, &out);
-        CLEANUP(X509_free) X509 *certificate = x509_of(cert_out_der(&out));
-        assert_int_equal(X509_get_key_usage(certificate), expected[i]);
-        assert_int_equal(X509_get_extended_key_usage(certificate), XKU_SSL_CLIENT);
+    struct issuer_options options = {.certificate = cert_out_der(&cas[0].certificate),
+                                     .key = cas[0].key};
+    for (unsigned purposes = 1; purposes <= EXTENDED_ALL; purposes++) {
+        options.extended_key_usage = purposes;
+        CLEANUP(issuer_template_free) struct issuer_template *template = NULL;
+        assert_ok(issuer_template_new(&options, &template, NULL));
+        bool server = (purposes & EXTENDED_SERVER_AUTH) != 0;
+        for (unsigned i = 0; i < DEVICE_COUNT; i++) {
+            struct cert_out out;
+            struct cert_request r = device_request(&devices[i]);
+            issue_ok(template, &r, &out);
+            CLEANUP(X509_free) X509 *certificate = x509_of(cert_out_der(&out));
+            assert_int_equal(X509_get_key_usage(certificate),
+                             KU_DIGITAL_SIGNATURE |
+                                 (i == DEVICE_RSA && server ? KU_KEY_ENCIPHERMENT : 0));
+            assert_int_equal(X509_get_extended_key_usage(certificate),
+                             ((purposes & EXTENDED_CLIENT_AUTH) != 0 ? XKU_SSL_CLIENT : 0) |
+                                 (server ? XKU_SSL_SERVER : 0));
+        }
     }
 }
 
@@ -445,7 +457,7 @@ int main(void)
         cmocka_unit_test(test_validity_boundary_2050),
         cmocka_unit_test(test_clipped_to_ca),
         cmocka_unit_test(test_options_in_certificate),
-        cmocka_unit_test(test_default_key_usage_by_kind),
+        cmocka_unit_test(test_default_key_usage),
         cmocka_unit_test(test_key_identifiers),
         cmocka_unit_test(test_many_cas_in_turn),
     };
