@@ -31,10 +31,10 @@ void fixture_produce(struct kafka_txn *t, const char *topic, int partition, cons
 void fixture_commit_records(struct kafka_txn *t, const char *topic, int partition,
                             const char *prefix, int count);
 
-/* The values of a partition from the beginning to its present end, in order, joined by spaces (as
- * the reader's isolation has it); owned by the caller. *ret_end, if not NULL: the offset of the
- * end. */
-char *fixture_dump(const char *topic, int partition, bool uncommitted, int64_t *ret_end);
+/* The values of a partition from the beginning to at least its present high watermark, in order,
+ * joined by spaces (as the reader's isolation has it); owned by the caller. Waits for transactions
+ * that are open. */
+char *fixture_dump(const char *topic, int partition, bool uncommitted);
 
 /* A consumer's handler that remembers. */
 struct fixture_member {

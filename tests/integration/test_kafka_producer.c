@@ -70,7 +70,7 @@ static void every_record_is_delivered_once_and_in_order(void **state)
     assert_int_equal(v.cookies, cookies);
     assert_int_equal(v.last_offset, RECORDS - 1);
     assert_false(kafka_producer_is_broken(p));
-    CLEANUP_FREE char *dump = fixture_dump(topic, 0, false, NULL);
+    CLEANUP_FREE char *dump = fixture_dump(topic, 0, false);
     assert_string_equal(dump, buf_cstr(&expected));
     buf_deinit(&expected);
 }

@@ -108,7 +108,7 @@ static void each_input_is_processed_exactly_once(void **state)
                       .id = fixture_name("txn")};
     fill(o.input);
     int64_t deadline = clock_mono_ms(&clock_system) + GIVE_UP_AFTER_MS;
-    pthread_t crasher;
+    pthread_t crasher = 0;
     bool crashing = false;
     err_t e = build_clients(&o);
     while (o.next < RECORDS || e != ERR_OK) {
@@ -126,7 +126,7 @@ static void each_input_is_processed_exactly_once(void **state)
     for (int i = 0; i < RECORDS; i++) {
         (void)buf_printf(&expected, i > 0 ? " %d" : "%d", i);
     }
-    CLEANUP_FREE char *dump = fixture_dump(o.output, 0, false, NULL);
+    CLEANUP_FREE char *dump = fixture_dump(o.output, 0, false);
     assert_string_equal(dump, buf_cstr(&expected));
     buf_deinit(&expected);
     destroy_clients(&o);

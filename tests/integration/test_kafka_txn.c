@@ -36,8 +36,8 @@ static void a_commit_shows_its_records_and_where_they_went(void **state)
         assert_int_equal(d[i].offset, EXPECTED[i].offset);
         assert_string_equal(d[i].topic, topic);
     }
-    CLEANUP_FREE char *zero = fixture_dump(topic, 0, false, NULL);
-    CLEANUP_FREE char *one = fixture_dump(topic, 1, false, NULL);
+    CLEANUP_FREE char *zero = fixture_dump(topic, 0, false);
+    CLEANUP_FREE char *one = fixture_dump(topic, 1, false);
     assert_string_equal(zero, "old0 a b");
     assert_string_equal(one, "x y");
 }
@@ -65,8 +65,8 @@ static void an_abort_hides_its_records(void **state)
     assert_int_equal(count, 0);
 
     fixture_commit_records(t, topic, 0, "seen", 2);
-    CLEANUP_FREE char *committed = fixture_dump(topic, 0, false, NULL);
-    CLEANUP_FREE char *everything = fixture_dump(topic, 0, true, NULL);
+    CLEANUP_FREE char *committed = fixture_dump(topic, 0, false);
+    CLEANUP_FREE char *everything = fixture_dump(topic, 0, true);
     assert_string_equal(committed, "seen0 seen1");
     assert_string_equal(everything, "never seen0 seen1");
 }
@@ -90,7 +90,7 @@ static void a_second_holder_of_the_id_fences_the_first(void **state)
     assert_err(e, ERR_FENCED);
     assert_true(strlen(kafka_txn_error_text(zombie)) > 0);
     assert_err(kafka_txn_begin(zombie), ERR_FENCED);
-    CLEANUP_FREE char *committed = fixture_dump(topic, 0, false, NULL);
+    CLEANUP_FREE char *committed = fixture_dump(topic, 0, false);
     assert_string_equal(committed, "new0");
 }
 
