@@ -200,7 +200,8 @@ static err_t fetch(struct processor *p, int wait_ms)
     err_t e = kafka_consumer_poll(p->consumer, &p->batch, wait_ms);
     for (size_t i = 0; i < p->batch.count; i++) {
         struct part *part = proc_part(p, p->batch.messages[i].partition);
-        if (part != NULL) {
+        /* one that catches up starts anew from its committed offset and gets these again */
+        if (part != NULL && part->state == PART_LIVE) {
             backlog_push(&part->backlog, work_new(p, &p->batch.messages[i]));
         }
     }
