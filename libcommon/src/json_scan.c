@@ -153,24 +153,19 @@ static size_t skip_digits(struct scan *s)
     return s->at - start;
 }
 
-/* The grammar of RFC 8259; *ret_whole when there is neither fraction nor exponent. */
-static bool number_grammar(struct scan *s, bool *ret_whole)
+/* The grammar of RFC 8259. */
+static bool number_grammar(struct scan *s)
 {
-    *ret_whole = true;
     (void)take(s, '-');
     bool zero = peek(s) == '0';
     size_t digits = skip_digits(s);
     if (digits == 0 || (zero && digits > 1)) {
         return false;
     }
-    if (take(s, '.')) {
-        *ret_whole = false;
-        if (skip_digits(s) == 0) {
-            return false;
-        }
+    if (take(s, '.') && skip_digits(s) == 0) {
+        return false;
     }
     if (take(s, 'e') || take(s, 'E')) {
-        *ret_whole = false;
         (void)(take(s, '+') || take(s, '-'));
         return skip_digits(s) > 0;
     }
@@ -180,8 +175,7 @@ static bool number_grammar(struct scan *s, bool *ret_whole)
 static err_t scan_number(struct scan *s)
 {
     size_t start = s->at;
-    bool whole = false;
-    if (!number_grammar(s, &whole)) {
+    if (!number_grammar(s)) {
         return bad(s, "not a JSON number");
     }
     size_t len = s->at - start;
@@ -192,8 +186,8 @@ static err_t scan_number(struct scan *s)
     memcpy(text, s->text.ptr + start, len);
     text[len] = 0;
     double value = strtod(text, NULL);
-    if (!isfinite(value) || (whole && fabs(value) > (double)JSON_INTEGER_MAX)) {
-        return bad(s, "number out of range (whole numbers up to 2^53 - 1; larger ones as strings)");
+    if (!(fabs(value) <= (double)JSON_INTEGER_MAX)) { /* also 2e16: a double rounds it */
+        return bad(s, "number beyond 2^53 - 1 (larger ones travel as strings)");
     }
     return ERR_OK;
 }
