@@ -15,9 +15,11 @@
 
 #include "test_support.h"
 
-#define CLOSE    ((const char *)"close") /* hangs up instead of an answer */
-#define SILENCE  ((const char *)"silence")
 #define SEEN_MAX 64
+
+/* Compared by address: what the canned server does instead of an answer. */
+static const char CLOSE[] = "close"; /* hangs up */
+static const char SILENCE[] = "silence";
 
 /* Answers the n-th command it ever gets with answers[n] (a raw reply, or one of the above). Each
  * connection is served to its end before the next is taken. */
