@@ -106,10 +106,13 @@ static void refill(struct http_admission *a, int64_t now_ms)
 {
     const int64_t full = (int64_t)a->limits.burst * 1000;
     const int64_t elapsed = now_ms - a->filled_at_ms;
+    if (elapsed <= 0) {
+        return;
+    }
     a->filled_at_ms = now_ms;
     if (elapsed >= full / a->limits.rate + 1) {
         a->tokens_milli = full;
-    } else if (elapsed > 0) {
+    } else {
         a->tokens_milli += elapsed * a->limits.rate;
         a->tokens_milli = a->tokens_milli < full ? a->tokens_milli : full;
     }

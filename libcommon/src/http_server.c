@@ -186,13 +186,15 @@ static struct MHD_Daemon *start_loop(struct http_server *server)
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
                      MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     flags |= server->tls != NULL ? MHD_USE_TLS : 0;
-    /* Admission counts exactly. The library's count falls a little later, when a connection is
-     * already counted out; a limit it could reach would make the two differ. */
+    /* Strictness is ours (http_framing.h, http_target.h): the library's own refusal of a missing
+     * Host sends its answer twice in 0.9.75. Admission counts exactly. The library's count falls a
+     * little later, when a connection is already counted out; a limit it could reach would make the
+     * two differ. */
     return MHD_start_daemon(
         flags, 0, NULL, NULL, http_intake_access, server, MHD_OPTION_EXTERNAL_LOGGER, mhd_log,
         server, MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, server, MHD_OPTION_NOTIFY_COMPLETED,
         http_intake_completed, server, MHD_OPTION_URI_LOG_CALLBACK, http_intake_target, server,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 0,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->connections_max * 2 + 64,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)((o->idle_timeout_ms + 999) / 1000), MHD_OPTION_ARRAY, tls, MHD_OPTION_END);

@@ -21,6 +21,9 @@ err_t http_decode(char *text, size_t len, bool plus_is_space, size_t *ret_len)
     size_t out = 0;
     for (size_t in = 0; in < len; in++) {
         int c = (unsigned char)text[in];
+        if (c == ' ') {
+            return ERR_INVALID;
+        }
         if (c == '%') {
             const int high = in + 2 < len ? hex_digit(text[in + 1]) : -1;
             const int low = in + 2 < len ? hex_digit(text[in + 2]) : -1;

@@ -17,7 +17,7 @@
 /*
  * Decodes %HH in place of `text` (its bytes may be overwritten), with `plus_is_space` also '+'; the
  * result is NUL-terminated and valid UTF-8. `text` has room for the NUL behind `len` bytes.
- * ERR_INVALID: a broken escape, an escaped NUL or control character, or not UTF-8.
+ * ERR_INVALID: a broken escape, a bare space, a control character, escaped or not, or not UTF-8.
  */
 MUST_USE err_t http_decode(char *text, size_t len, bool plus_is_space, size_t *ret_len);
 
