@@ -27,11 +27,11 @@ struct rig {
     unsigned ended;                           /* requests told to the access hook; lock */
     struct http_access last;                  /* lock; its strings are not valid */
     char last_route[64];                      /* lock */
-    uint32_t later_deadline_ms;
-    http_wake_fn on_wake;
+    _Atomic uint32_t later_deadline_ms;
+    _Atomic(http_wake_fn) on_wake;
     _Atomic unsigned users_alive;
     _Atomic unsigned wakes[2];
-    err_t admit_with;
+    _Atomic err_t admit_with;
 };
 
 static inline void rig_until(struct timespec *at, int64_t ms)
