@@ -188,8 +188,9 @@ rd_kafka_resp_err_t kafka_client_send(struct kafka_client *c, const struct kafka
         return RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     }
     CLEANUP(rd_kafka_headers_destroy) rd_kafka_headers_t *headers = copy_headers(record);
-    /* producev, not produceva: the latter frees the headers twice when the partition is unknown */
-    rd_kafka_resp_err_t code = rd_kafka_producev(
+    /* producev, not produceva: the latter frees the headers twice when the partition is unknown.
+     * Its macros are statement expressions, hence __extension__. */
+    rd_kafka_resp_err_t code = __extension__ rd_kafka_producev(
         c->rk, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(record->partition),
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record->key.ptr, record->key.len),
         RD_KAFKA_V_VALUE((void *)record->value.ptr, record->value.len), RD_KAFKA_V_HEADERS(headers),

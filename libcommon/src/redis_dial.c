@@ -86,7 +86,11 @@ void redis_describe_failure(const redisContext *context, const struct redis_conf
                             char text[REDIS_ERROR_TEXT_MAX])
 {
     const char *why = context != NULL ? context->errstr : "out of memory";
-    if (context != NULL && context->err == REDIS_ERR_IO && errno == EAGAIN) {
+    bool late = context != NULL && context->err == REDIS_ERR_IO && errno == EAGAIN;
+#ifdef REDIS_ERR_TIMEOUT /* hiredis >= 1.0 has a code of its own for it */
+    late = late || (context != NULL && context->err == REDIS_ERR_TIMEOUT);
+#endif
+    if (late) {
         why = "no answer in time"; /* hiredis says "Resource temporarily unavailable" */
     }
     (void)snprintf(text, REDIS_ERROR_TEXT_MAX, "%s:%u: %s", config->host, config->port, why);
