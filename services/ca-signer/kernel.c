@@ -250,11 +250,8 @@ err_t kernel_issue(const struct issuer_template *template, struct kernel_signer 
     struct der_out tbs = kernel_begin(out);
     kernel_serial(out->serial);
     put_certificate(template, request, key.kind, id, out, &tbs);
-    if (tbs.overflow) {
-        return fault_set(fault, ERR_TOO_LARGE, "validation_error", "subject",
-                         "the certificate would be over %d bytes", KERNEL_CERT_MAX);
-    }
-    enum lint_rule rule = lint_certificate(template, request, id, der_written(&tbs));
+    enum lint_rule rule =
+        tbs.overflow ? LINT_SIZE : lint_certificate(template, request, id, der_written(&tbs));
     if (rule != LINT_PASSED) {
         return lint_fault(rule, fault);
     }

@@ -5,7 +5,8 @@
  * profile, as finished DER; it is immutable and shared by all threads. A `kernel_signer` is what a
  * thread needs to sign; one per thread, for all templates. kernel_issue() puts serial, validity,
  * subject, key and key identifier between the constant parts, lints the result (lint.h) as it is
- * going to be signed, and signs it. Nothing is allocated on that path once a signer has met a key.
+ * going to be signed, and signs it. Once a signer has met a key, only OpenSSL allocates on that
+ * path.
  *
  *     CLEANUP(issuer_template_free) struct issuer_template *template = NULL;
  *     e = issuer_template_new(&options, &template, &fault);

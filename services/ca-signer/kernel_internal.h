@@ -10,7 +10,7 @@
 
 /* Behind the tbsCertificate: the AlgorithmIdentifier (<= 16) and the BIT STRING with its header. */
 #define KERNEL_TAIL_MAX     (16 + 5 + KEY_SIGNATURE_MAX)
-#define KERNEL_CONSTANT_MAX 1536
+#define KERNEL_CONSTANT_MAX 1024
 
 /* The parts in the order of the certificate, each as it is copied into place. */
 struct issuer_template {

@@ -1,6 +1,7 @@
 #include "kernel_internal.h"
 
 #include "cert_view.h"
+#include "name.h"
 #include "oid.h"
 
 #define FIELD_CERTIFICATE "certificate"
@@ -77,8 +78,8 @@ static err_t read_certificate(struct issuer_template *t, struct fault *fault)
     if (!span_eq(view.fields.spki, ca_key_public(t->key))) {
         return not_usable(fault, "is for another key");
     }
-    if (view.fields.subject.len <= 2) {
-        return not_usable(fault, "has an empty subject");
+    if (view.fields.subject.len <= 2 || view.fields.subject.len > NAME_MAX_BYTES) {
+        return not_usable(fault, "has an empty subject, or one over 1024 bytes");
     }
     t->subject = view.fields.subject;
     t->algorithm = key_algorithm_signature(ca_key_algorithm(t->key));

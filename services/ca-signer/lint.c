@@ -30,6 +30,8 @@ static const struct lint_rule_info rules[LINT_RULE_COUNT] = {
     [LINT_VALIDITY_ISSUER] = {"validity_issuer", PROFILE, "validity inside the issuer's"},
     [LINT_SUBJECT] = {"subject", "RFC 5280 4.1.2.6",
                       "a non-empty name in PrintableString or UTF8String within its bounds"},
+    [LINT_SUBJECT_ISSUER] = {"subject_issuer", "RFC 5280 3.2",
+                             "a subject that is not the issuer's, unless it is a root"},
     [LINT_SUBJECT_REQUESTED] = {"subject_requested", PROFILE, "the subject that was asked for"},
     [LINT_KEY] = {"key", "RFC 5280 4.1.2.7", "an allowed kind and size of public key"},
     [LINT_KEY_REQUESTED] = {"key_requested", PROFILE, "the public key that was asked for"},
@@ -373,8 +375,10 @@ static enum lint_rule check_names(const struct tbs_view *tbs, const struct lint_
     if (name_problem(tbs->subject) != NULL) {
         return LINT_SUBJECT;
     }
-    if (!span_eq(tbs->subject, p->subject) ||
-        (p->kind == LINT_ROOT && !span_eq(tbs->subject, tbs->issuer))) {
+    if (span_eq(tbs->subject, tbs->issuer) != (p->kind == LINT_ROOT)) {
+        return LINT_SUBJECT_ISSUER;
+    }
+    if (!span_eq(tbs->subject, p->subject)) {
         return LINT_SUBJECT_REQUESTED;
     }
     return LINT_PASSED;

@@ -111,6 +111,7 @@ static void test_path_length(void **state)
         CLEANUP(issuer_template_free)
         struct issuer_template *template = make_template(cas[0].key, cert_out_der(&parent));
         request.path_length = rows[i].wanted;
+        request.subject.common_name = span_str("Child");
         err_t e = ca_cert_intermediate(template, cas[1].key, signer, &request, &child, &fault);
         assert_int_equal(e == ERR_OK, rows[i].given != -2);
         assert_string_equal(fault.code, rows[i].code);

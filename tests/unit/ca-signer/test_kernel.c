@@ -1,5 +1,8 @@
 #include "issue_support.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "cert_view.h"
 #include "oid.h"
 
@@ -42,6 +45,8 @@ static void test_refused_requests(void **state)
     uint8_t large[NAME_MAX_BYTES + 1] = {0};
     r.subject = span_of(large, sizeof large);
     expect_refused(template, &r, ERR_INVALID, "validation_error");
+    r.subject = issuer_template_subject(template);
+    expect_refused(template, &r, ERR_INVALID, "lint_subject_issuer");
     r = good;
     r.alt_names = span_of("\x30\x00", 2);
     expect_refused(template, &r, ERR_INVALID, "lint_subject_alt_name");
@@ -415,6 +420,94 @@ static void test_key_identifiers(void **state)
                      0);
 }
 
+/* The largest of everything that is allowed fits: no limit is promised that cannot be kept. */
+static void test_largest_certificate(void **state)
+{
+    (void)state;
+    static char long_text[200];
+    static char uri[CRL_URI_MAX];
+    uint8_t subject_buffer[NAME_MAX_BYTES];
+    uint8_t alt_buffer[NAME_MAX_BYTES];
+    memset(long_text, 'x', sizeof long_text);
+    memset(uri, 'x', sizeof uri);
+    memcpy(uri, "http://", 7);
+    struct name_fields fields = {
+        .state = span_of(long_text, 128),
+        .locality = span_of(long_text, 128),
+        .organization = span_of(long_text, 64),
+        .organizational_unit = span_of(long_text, 64),
+        .common_name = span_of(long_text, 64),
+        .serial_number = span_of(long_text, 64),
+    };
+    struct der_out name = der_out_of(subject_buffer, sizeof subject_buffer);
+    assert_ok(name_build(&fields, &name, NULL));
+    struct ca_request request = root_request("largest");
+    request.subject = fields;
+    request.subject.common_name = span_of(long_text, 63);
+    struct ca_key *key = cas[KEY_ALGORITHM_RSA_4096].key;
+    struct cert_out root;
+    assert_ok(ca_cert_root(key, signer, &request, &root, NULL));
+    struct issuer_options options = {.certificate = cert_out_der(&root),
+                                     .key = key,
+                                     .extended_key_usage = EXTENDED_ALL,
+                                     .crl_uri = span_of(uri, sizeof uri),
+                                     .policy_count = KERNEL_POLICIES_MAX};
+    uint8_t policies[KERNEL_POLICIES_MAX][POLICY_OID_MAX];
+    for (size_t i = 0; i < KERNEL_POLICIES_MAX; i++) {
+        memset(policies[i], (int)i + 1, POLICY_OID_MAX);
+        options.policies[i] = span_of(policies[i], POLICY_OID_MAX);
+    }
+    CLEANUP(issuer_template_free) struct issuer_template *template = NULL;
+    assert_ok(issuer_template_new(&options, &template, NULL));
+    struct alt_name names[4] = {
+        {ALT_NAME_URI, span_of(uri, 250)},
+        {ALT_NAME_URI, span_of(uri, 250)},
+        {ALT_NAME_URI, span_of(uri, 250)},
+        {ALT_NAME_URI, span_of(uri, 250)},
+    };
+    struct der_out alt = der_out_of(alt_buffer, sizeof alt_buffer);
+    assert_ok(name_build_alt(names, 4, &alt, NULL));
+    struct cert_out out;
+    struct cert_request r = device_request(&devices[DEVICE_RSA]);
+    r.subject = der_written(&name);
+    r.alt_names = der_written(&alt);
+    r.spki = ca_key_public(key); /* RSA-4096 */
+    issue_ok(template, &r, &out);
+    assert_verifies(cert_out_der(&out), cert_out_der(&root), none, NOW_MS / 1000);
+}
+
+/* One template, many threads: each with its own signer, none in another's way. */
+static void *issue_many(void *failures)
+{
+    struct kernel_signer *mine = kernel_signer_new();
+    for (unsigned i = 0; i < 60; i++) {
+        const struct test_ca *ca = &cas[i % 3];
+        struct cert_out out;
+        struct cert_request r = device_request(&devices[i % DEVICE_COUNT]);
+        err_t e = kernel_issue(ca->template, mine, &r, &out, NULL);
+        if (e != ERR_OK || verify_chain(cert_out_der(&out), cert_out_der(&ca->certificate), none,
+                                        NOW_MS / 1000) != X509_V_OK) {
+            (void)atomic_fetch_add((atomic_uint *)failures, 1);
+        }
+    }
+    kernel_signer_free(mine);
+    return NULL;
+}
+
+static void test_threads_share_templates(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    atomic_uint failures = 0;
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, issue_many, &failures), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(atomic_load(&failures), 0);
+}
+
 /* More CAs than a signer keeps sessions for, used in turn. */
 static void test_many_cas_in_turn(void **state)
 {
@@ -459,6 +552,8 @@ int main(void)
         cmocka_unit_test(test_options_in_certificate),
         cmocka_unit_test(test_default_key_usage),
         cmocka_unit_test(test_key_identifiers),
+        cmocka_unit_test(test_largest_certificate),
+        cmocka_unit_test(test_threads_share_templates),
         cmocka_unit_test(test_many_cas_in_turn),
     };
     return cmocka_run_group_tests(tests, issue_setup, issue_teardown);

@@ -250,6 +250,8 @@ static void test_subject_and_key_rules(void **state)
     bag.subject = TEXT("\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x14\x01x");
     expect(&bag, &good_profile, LINT_SUBJECT, "TeletexString");
     bag.subject = bag.issuer;
+    expect(&bag, &good_profile, LINT_SUBJECT_ISSUER, "self-issued");
+    bag.subject = TEXT("\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01x");
     expect(&bag, &good_profile, LINT_SUBJECT_REQUESTED, "another subject");
     bag = good_bag;
     bag.spki = span_of(devices[DEVICE_P384].spki, devices[DEVICE_P384].spki_len);
@@ -454,7 +456,7 @@ static void test_kinds(void **state)
                                  "a")));
     expect(&bag, &profile, LINT_EXTENSION_UNKNOWN, "subjectAltName in a CA");
     profile.kind = LINT_ROOT;
-    expect(&bag, &profile, LINT_SUBJECT_REQUESTED, "a root is its own issuer");
+    expect(&bag, &profile, LINT_SUBJECT_ISSUER, "a root is its own issuer");
 }
 
 static bool within(const uint8_t *at, struct span s)
