@@ -9,6 +9,9 @@
 #include <fcntl.h>
 #include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -82,6 +85,38 @@ static err_t read_file(const char *path, const char *option, struct buf *ret_byt
     }
 }
 
+/* A key that asks for a passphrase is refused, not asked for at a terminal. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
+{
+    (void)to, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+/* GnuTLS 3.7 keeps memory of a pair that does not match; such a pair must not reach it. */
+static bool pair_matches(const struct buf *cert_pem, const struct buf *key_pem)
+{
+    BIO *cert_bio = BIO_new_mem_buf(cert_pem->ptr, (int)cert_pem->len);
+    BIO *key_bio = BIO_new_mem_buf(key_pem->ptr, (int)key_pem->len);
+    X509 *cert = cert_bio != NULL ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key =
+        key_bio != NULL ? PEM_read_bio_PrivateKey(key_bio, NULL, no_passphrase, NULL) : NULL;
+    const bool matches = cert != NULL && key != NULL && X509_check_private_key(cert, key) == 1;
+    ERR_clear_error();
+    EVP_PKEY_free(key);
+    X509_free(cert);
+    BIO_free(key_bio);
+    BIO_free(cert_bio);
+    return matches;
+}
+
+static err_t bad_pair(const struct http_server_options *options, const char *why,
+                      struct fault *fault)
+{
+    return fault_set(fault, ERR_INVALID, "validation_error", "tls_cert_file",
+                     "%s and %s are not a certificate chain and its key in PEM: %s",
+                     options->tls_cert_file, options->tls_key_file, why);
+}
+
 static err_t load_certificate(struct http_tls_files *files,
                               const struct http_server_options *options, struct fault *fault)
 {
@@ -94,6 +129,9 @@ static err_t load_certificate(struct http_tls_files *files,
     if (e != ERR_OK) {
         return e;
     }
+    if (!pair_matches(&cert, &key)) {
+        return bad_pair(options, "unreadable, or the key of another certificate", fault);
+    }
     if (gnutls_certificate_allocate_credentials(&files->credentials) != GNUTLS_E_SUCCESS) {
         return ERR_INTERNAL;
     }
@@ -102,9 +140,7 @@ static err_t load_certificate(struct http_tls_files *files,
     const int failed = gnutls_certificate_set_x509_key_mem2(files->credentials, &cert_pem, &key_pem,
                                                             GNUTLS_X509_FMT_PEM, NULL, 0);
     if (failed < 0) {
-        return fault_set(fault, ERR_INVALID, "validation_error", "tls_cert_file",
-                         "%s and %s are not a certificate chain and its key in PEM: %s",
-                         options->tls_cert_file, options->tls_key_file, gnutls_strerror(failed));
+        return bad_pair(options, gnutls_strerror(failed), fault);
     }
     return ERR_OK;
 }
