@@ -146,6 +146,7 @@ void fixture_join(struct fixture_member *m, const char *group, const char *insta
         .topics_count = 1,
         .reset = reset,
         .session_timeout_ms = session_timeout_ms,
+        .max_poll_interval_ms = session_timeout_ms,
         .handler = {.ctx = m, .assigned = on_assigned, .revoked = on_revoked},
     };
     struct fault fault = {0};

@@ -45,7 +45,8 @@ struct fixture_member {
     int revocations;
     int losses;
 };
-/* Joins; handler events land in `m`. session_timeout_ms 0: the default. */
+/* Joins; handler events land in `m`. The time-out is that of the session and of polling; 0: the
+ * defaults. */
 void fixture_join(struct fixture_member *m, const char *group, const char *instance,
                   const char *topic, enum kafka_reset reset, int session_timeout_ms);
 /* Polls until `count` partitions are held. */

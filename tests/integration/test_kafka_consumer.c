@@ -143,6 +143,65 @@ static void a_committed_offset_is_final_when_read(void **state)
     teardown(&w);
 }
 
+static void a_hung_owner_is_waited_for_and_then_overruled(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w, 1, 0);
+    fixture_join(&w.member, w.group, "m-0", w.topic, KAFKA_RESET_ERROR, 0);
+    fixture_await_assigned(&w.member, 1);
+    CLEANUP_FREE char *id = fixture_name("txn");
+    CLEANUP(kafka_txn_free) struct kafka_txn *hung = NULL;
+    struct kafka_txn_config config = {.transactional_id = id, .transaction_timeout_ms = 1500};
+    assert_ok(kafka_txn_new(fixture_config(), &config, NULL, &hung));
+    assert_ok(kafka_txn_init(hung, FIXTURE_TIMEOUT_MS));
+    struct kafka_offset done = {w.topic, 0, 5};
+    assert_ok(kafka_txn_begin(hung));
+    assert_ok(kafka_txn_send_offsets(hung, &done, 1, w.member.consumer, FIXTURE_TIMEOUT_MS));
+    assert_ok(kafka_txn_commit(hung, FIXTURE_TIMEOUT_MS));
+
+    /* it hands over its offsets and hangs; the broker gives it up after the transaction's time */
+    done.offset = 6;
+    assert_ok(kafka_txn_begin(hung));
+    assert_ok(kafka_txn_send_offsets(hung, &done, 1, w.member.consumer, FIXTURE_TIMEOUT_MS));
+    int64_t offset = 0;
+    assert_err(kafka_consumer_committed(w.member.consumer, w.topic, 0, 200, &offset), ERR_TIMEOUT);
+    assert_ok(kafka_consumer_committed(w.member.consumer, w.topic, 0, FIXTURE_TIMEOUT_MS, &offset));
+    assert_int_equal(offset, 5);
+
+    /* what was read stays true: the commit that comes too late is refused */
+    err_t e = kafka_txn_commit(hung, FIXTURE_TIMEOUT_MS);
+    assert_true(e == ERR_CONFLICT || e == ERR_FENCED);
+    assert_ok(kafka_consumer_committed(w.member.consumer, w.topic, 0, FIXTURE_TIMEOUT_MS, &offset));
+    assert_int_equal(offset, 5);
+    teardown(&w);
+}
+
+static void a_member_that_stops_polling_is_replaced_and_told(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w, 1, 3);
+    struct fixture_member other = {0};
+    fixture_join(&w.member, w.group, NULL, w.topic, KAFKA_RESET_EARLIEST, 1500);
+    fixture_await_assigned(&w.member, 1);
+    assert_ok(kafka_consumer_start(w.member.consumer, w.topic, 0, 0));
+    fixture_join(&other, w.group, NULL, w.topic, KAFKA_RESET_EARLIEST, 0);
+    fixture_await_assigned(&other, 1);
+
+    err_t e = ERR_OK;
+    for (int i = 0; i < 100 && e == ERR_OK; i++) {
+        e = kafka_consumer_poll(w.member.consumer, &w.batch, 100);
+        kafka_batch_clear(&w.batch);
+    }
+    assert_err(e, ERR_FENCED);
+    struct kafka_offset late = {w.topic, 0, 3};
+    assert_err(kafka_consumer_commit(w.member.consumer, &late, 1, FIXTURE_TIMEOUT_MS),
+               ERR_CONFLICT);
+    fixture_drop(&other);
+    teardown(&w);
+}
+
 static void a_member_without_transactions_commits_too(void **state)
 {
     (void)state;
@@ -263,6 +322,8 @@ int main(void)
         cmocka_unit_test(an_assigned_partition_waits_for_its_start),
         cmocka_unit_test(pauses_neither_skip_nor_repeat),
         cmocka_unit_test(a_committed_offset_is_final_when_read),
+        cmocka_unit_test(a_hung_owner_is_waited_for_and_then_overruled),
+        cmocka_unit_test(a_member_that_stops_polling_is_replaced_and_told),
         cmocka_unit_test(a_member_without_transactions_commits_too),
         cmocka_unit_test(a_position_outside_the_log),
         cmocka_unit_test(a_restart_within_the_session_disturbs_nobody),
