@@ -69,8 +69,6 @@ struct kafka_settings kafka_settings_begin(const struct kafka_config *config, st
     kafka_set(&s, "reconnect.backoff.max.ms", "2000");
     /* planned closings of idle connections are no news */
     kafka_set(&s, "log.connection.close", "false");
-    /* a missing topic is a mistake in the installation: say so soon, not after 30 s */
-    kafka_set(&s, "topic.metadata.propagation.max.ms", "2000");
     set_tls(&s, config);
     return s;
 }

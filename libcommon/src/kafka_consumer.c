@@ -139,6 +139,9 @@ static void set_all(struct kafka_settings *s, const struct kafka_consumer_config
     kafka_set_int(s, "queued.min.messages", QUEUED_MESSAGES);
     kafka_set_int(s, "queued.max.messages.kbytes",
                   kafka_int_or(consumer->queued_max_kbytes, DEFAULT_QUEUED_KBYTES));
+    /* a missing topic is a mistake in the installation: say so soon, not after 30 s. Producers keep
+     * the default: they would drop what is queued. */
+    kafka_set(s, "topic.metadata.propagation.max.ms", "2000");
     rd_kafka_conf_set_rebalance_cb(s->conf, on_rebalance);
 }
 
