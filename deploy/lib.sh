@@ -87,12 +87,16 @@ process_running()
 # DIR/NAME.pid. Descriptors above 2 are not inherited, so that no lock outlives the script that holds it.
 start_process()
 {
-    local dir=$1 name=$2 fd pid
+    local dir=$1 name=$2 fd variable pid
     shift 2
     (
         for fd in /proc/self/fd/*; do
             fd=${fd##*/}
             [ "$fd" -le 2 ] || eval "exec $fd>&-"
+        done
+        # A service reads settings from variables of this prefix; those of the person at the shell are not meant.
+        for variable in ${!FLEETSEAL_@}; do
+            unset "$variable"
         done
         exec setsid "$@"
     ) </dev/null >>"$dir/$name.log" 2>&1 &
@@ -106,24 +110,32 @@ process_gone()
     ! process_running "$1" "$2"
 }
 
-# stop_process DIR NAME [SECONDS]: TERM, wait, then KILL. Returns 1 when it had to be killed, 0 otherwise, also when
-# it was not running.
+# signal_process DIR NAME: asks it to end, once: to our services a second signal means "at once".
+signal_process()
+{
+    process_running "$1" "$2" || return 0
+    kill -TERM "$(cat "$1/$2.pid")" 2>/dev/null || true
+    # A process that somebody stopped would never see it.
+    kill -CONT "$(cat "$1/$2.pid")" 2>/dev/null || true
+}
+
+# await_process DIR NAME SECONDS: waits for its end, past the deadline KILL. Returns 1 when it had to be killed.
+await_process()
+{
+    local killed=0
+    if ! wait_for "$3" "$2 to end" process_gone "$1" "$2"; then
+        kill_process "$1" "$2"
+        killed=1
+    fi
+    rm -f "$1/$2.pid" "$1/$2.birth"
+    return "$killed"
+}
+
+# stop_process DIR NAME [SECONDS]: both; 0 also when it was not running.
 stop_process()
 {
-    local dir=$1 name=$2 seconds=${3:-15} pid killed=0
-    if process_running "$dir" "$name"; then
-        pid=$(cat "$dir/$name.pid")
-        kill -TERM "$pid" 2>/dev/null || true
-        # A process that somebody stopped would never see the signal.
-        kill -CONT "$pid" 2>/dev/null || true
-        if ! wait_for "$seconds" "$name to end" process_gone "$dir" "$name"; then
-            kill -KILL "$pid" 2>/dev/null || true
-            wait_for 10 "$name to be gone" process_gone "$dir" "$name" || true
-            killed=1
-        fi
-    fi
-    rm -f "$dir/$name.pid" "$dir/$name.birth"
-    return "$killed"
+    signal_process "$1" "$2"
+    await_process "$1" "$2" "${3:-15}"
 }
 
 # kill_process DIR NAME: at once, as a crash would.

@@ -30,6 +30,12 @@ SANITIZER_ENV = {
 POLL_S = 0.02
 
 
+def clean_environment(extra=None):
+    """Ours without FLEETSEAL_ variables, from which a service would read settings that are not meant for it."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("FLEETSEAL_")}
+    return {**kept, **SANITIZER_ENV, **(extra or {})}
+
+
 def wait_until(condition, seconds=20, what="the condition"):
     """Calls `condition` until it returns something true, and returns that; fails after `seconds`.
 
@@ -257,7 +263,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **SANITIZER_ENV, **(env or {})},
+                env=clean_environment(env),
                 start_new_session=True,
             )
         self._leave_pid()

@@ -63,7 +63,8 @@ void kafka_txn_poll(struct kafka_txn *t, int timeout_ms);
 err_t kafka_txn_send_offsets(struct kafka_txn *t, const struct kafka_offset *offsets, size_t count,
                              struct kafka_consumer *consumer, int timeout_ms) MUST_USE;
 /* Flushes and commits. ERR_OK: every record is stored and kafka_txn_deliveries is complete; readers
- * of committed records see them once the broker has written its markers, some milliseconds later. */
+ * of committed records see them once the broker has written its markers, some milliseconds later.
+ */
 err_t kafka_txn_commit(struct kafka_txn *t, int timeout_ms) MUST_USE;
 /* Discards and aborts; also after ERR_CONFLICT. ERR_OK: begin may follow. */
 err_t kafka_txn_abort(struct kafka_txn *t, int timeout_ms) MUST_USE;

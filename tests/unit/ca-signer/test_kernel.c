@@ -367,7 +367,7 @@ static void test_options_in_certificate(void **state)
     assert_non_null(points);
     const GENERAL_NAME *uri =
         sk_GENERAL_NAME_value(sk_DIST_POINT_value(points, 0)->distpoint->name.fullname, 0);
-    assert_string_equal(ASN1_STRING_get0_data(uri->d.uniformResourceIdentifier),
+    assert_string_equal((const char *)ASN1_STRING_get0_data(uri->d.uniformResourceIdentifier),
                         "http://crl.example/ca/17.crl");
     CRL_DIST_POINTS_free(points);
     assert_int_equal(X509_get_ext_count(certificate), 8);

@@ -260,7 +260,7 @@ static void test_secrets_are_read_and_never_shown(void **state)
     write_file(r->secret, "hunter2\r\n\n", 10);
     assert_int_equal(load(r, NO_ENV, args), CONFIG_RUN);
     assert_int_equal(r->config.token.len, 7);
-    assert_string_equal(r->config.token.value, "hunter2");
+    assert_string_equal((const char *)r->config.token.value, "hunter2");
     assert_int_equal(
         load(r, NO_ENV, ARGS("--set", "instance=a-0", "--set", setting, "--print-config")),
         CONFIG_EXIT);
