@@ -425,12 +425,11 @@ static void test_largest_certificate(void **state)
 {
     (void)state;
     static char long_text[200];
-    static char uri[CRL_URI_MAX];
+    static char uri[CRL_URI_MAX + 1];
     uint8_t subject_buffer[NAME_MAX_BYTES];
     uint8_t alt_buffer[NAME_MAX_BYTES];
     memset(long_text, 'x', sizeof long_text);
-    memset(uri, 'x', sizeof uri);
-    memcpy(uri, "http://", 7);
+    (void)snprintf(uri, sizeof uri, "http://%0*d", CRL_URI_MAX - 7, 0);
     struct name_fields fields = {
         .state = span_of(long_text, 128),
         .locality = span_of(long_text, 128),
@@ -450,7 +449,7 @@ static void test_largest_certificate(void **state)
     struct issuer_options options = {.certificate = cert_out_der(&root),
                                      .key = key,
                                      .extended_key_usage = EXTENDED_ALL,
-                                     .crl_uri = span_of(uri, sizeof uri),
+                                     .crl_uri = span_of(uri, CRL_URI_MAX),
                                      .policy_count = KERNEL_POLICIES_MAX};
     uint8_t policies[KERNEL_POLICIES_MAX][POLICY_OID_MAX];
     for (size_t i = 0; i < KERNEL_POLICIES_MAX; i++) {
