@@ -49,7 +49,7 @@ struct http_admission *http_admission_new(const struct http_admission_limits *li
     while (a->bucket_count < limits->connections_max && a->bucket_count < 65536) {
         a->bucket_count *= 2;
     }
-    a->buckets = xcalloc(a->bucket_count, sizeof *a->buckets);
+    a->buckets = xcalloc(a->bucket_count, sizeof(struct address *));
     random_bytes(&a->seed, sizeof a->seed);
     (void)pthread_mutex_init(&a->lock, NULL);
     return a;

@@ -19,7 +19,7 @@
 #include "http_private.h"
 
 #define TICKET_KEY_SIZE 64 /* what gnutls_session_ticket_enable_server asks for */
-#define FILE_MAX        (256 * 1024)
+#define FILE_MAX        ((size_t)256 * 1024)
 
 /* Two versions, forward secrecy, authenticated ciphers. */
 #define PRIORITIES                                                                                 \
@@ -58,7 +58,7 @@ static void fd_close(int fd)
         (void)close(fd);
     }
 }
-static inline void fd_close_cleanup_(int *fd)
+static inline void fd_close_cleanup_(const int *fd)
 {
     fd_close(*fd);
 }
@@ -88,7 +88,10 @@ static err_t read_file(const char *path, const char *option, struct buf *ret_byt
 /* A key that asks for a passphrase is refused, not asked for at a terminal. */
 static int no_passphrase(char *to, int size, int writing, void *arg)
 {
-    (void)to, (void)size, (void)writing, (void)arg;
+    (void)writing, (void)arg;
+    if (size > 0) {
+        to[0] = '\0';
+    }
     return -1;
 }
 
@@ -217,8 +220,13 @@ static int no_certificate(gnutls_session_t session, const struct gnutls_cert_ret
                           gnutls_pcert_st **certs, unsigned *cert_count, gnutls_ocsp_data_st **ocsp,
                           unsigned *ocsp_count, gnutls_privkey_t *key, unsigned *flags)
 {
-    (void)session, (void)info, (void)certs, (void)cert_count, (void)ocsp, (void)ocsp_count,
-        (void)key, (void)flags;
+    (void)session, (void)info;
+    *certs = NULL;
+    *cert_count = 0;
+    *ocsp = NULL;
+    *ocsp_count = 0;
+    *key = NULL;
+    *flags = 0;
     return -1;
 }
 
