@@ -260,6 +260,9 @@ static void *timer_main(void *arg)
         if (http_now_ms(park->server) >= reap_at_ms) {
             (void)pthread_mutex_unlock(&park->lock);
             http_conn_reap(park->server, http_now_ms(park->server));
+            if (park->server->tls != NULL && park->server->options.tls_refresh_ms > 0) {
+                http_tls_refresh(park->server, http_now_ms(park->server));
+            }
             (void)pthread_mutex_lock(&park->lock);
             reap_at_ms = http_now_ms(park->server) + REAP_INTERVAL_MS;
         } else {

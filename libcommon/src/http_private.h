@@ -132,6 +132,7 @@ struct http_stats {
     struct metric *refused[HTTP_REFUSAL_COUNT_]; /* [NONE]: descriptors ran out */
     struct metric *reaped[HTTP_PHASE_COUNT_];
     struct metric *handshakes[HTTP_HANDSHAKE_COUNT_];
+    struct metric *tls_loads[2]; /* of changed files: used, refused */
 };
 
 struct http_listener {
@@ -227,6 +228,8 @@ err_t http_tls_new(const struct http_server_options *options, struct http_tls **
 void http_tls_free(struct http_tls *tls);
 err_t http_tls_reload(struct http_tls *tls, const struct http_server_options *options,
                       struct fault *fault);
+/* Reads the files again when they have changed and tls_refresh_ms is over; timer thread. */
+void http_tls_refresh(struct http_server *server, int64_t now_ms);
 /* Options for MHD_start_daemon; the array ends with MHD_OPTION_END. */
 const struct MHD_OptionItem *http_tls_daemon_options(void);
 void http_tls_conn_started(struct http_conn *conn, struct MHD_Connection *mhd);

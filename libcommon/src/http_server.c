@@ -24,6 +24,7 @@ struct http_server_options http_server_options_default(void)
         .name = "http",
         .backlog = 1024,
         .ticket_lifetime_s = TICKET_LIFETIME_MAX_S,
+        .tls_refresh_ms = 10000,
         .client_cert = HTTP_CLIENT_CERT_NONE,
         .threads = 2,
         .connections_max = 4096,

@@ -66,6 +66,12 @@ static void add_handshakes(struct http_stats *stats, const struct http_server_op
         stats->handshakes[k] = metrics_counter(stats->registry, "http_tls_handshakes_total",
                                                "TLS handshakes.", WITH_SERVER({"kind", kinds[k]}));
     }
+    for (unsigned refused = 0; refused < 2; refused++) {
+        stats->tls_loads[refused] =
+            metrics_counter(stats->registry, "http_tls_files_changed_total",
+                            "Changed certificate, key and ticket files that were read.",
+                            WITH_SERVER({"result", refused != 0 ? "refused" : "used"}));
+    }
 }
 
 void http_stats_init(struct http_stats *stats, const struct http_server_options *options)

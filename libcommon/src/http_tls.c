@@ -18,6 +18,8 @@
 
 #include "http_private.h"
 
+#include "common/log.h"
+
 #define TICKET_KEY_SIZE 64 /* what gnutls_session_ticket_enable_server asks for */
 #define FILE_MAX        ((size_t)256 * 1024)
 
@@ -33,9 +35,20 @@ struct http_tls_files {
     uint8_t ticket_key[TICKET_KEY_SIZE];
 };
 
+/* Tells one version of a file from the next. */
+struct stamp {
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+};
+#define STAMPS 3 /* certificate, key, ticket key */
+
 struct http_tls {
     pthread_mutex_t lock; /* covers files */
     struct http_tls_files *files;
+    pthread_mutex_t refresh_lock; /* held while files are read; covers all below */
+    struct stamp stamps[STAMPS];  /* of what was tried last */
+    int64_t refresh_at_ms;
 };
 
 static void files_unref(struct http_tls_files *files)
@@ -169,11 +182,42 @@ static err_t load_ticket_key(struct http_tls_files *files,
     return ERR_OK;
 }
 
-err_t http_tls_reload(struct http_tls *tls, const struct http_server_options *options,
-                      struct fault *fault)
+/* A file that is not there has the stamp of zeros. */
+static void take_stamps(const struct http_server_options *options, struct stamp stamps[STAMPS])
+{
+    const char *const paths[STAMPS] = {options->tls_cert_file, options->tls_key_file,
+                                       options->ticket_key_file};
+    for (size_t i = 0; i < STAMPS; i++) {
+        struct stat st;
+        stamps[i] = (struct stamp){0};
+        if (paths[i] != NULL && stat(paths[i], &st) == 0) {
+            stamps[i].inode = st.st_ino;
+            stamps[i].size = st.st_size;
+            stamps[i].changed = st.st_mtim;
+        }
+    }
+}
+
+static bool stamps_differ(const struct stamp *a, const struct stamp *b)
+{
+    for (size_t i = 0; i < STAMPS; i++) {
+        if (a[i].inode != b[i].inode || a[i].size != b[i].size ||
+            a[i].changed.tv_sec != b[i].changed.tv_sec ||
+            a[i].changed.tv_nsec != b[i].changed.tv_nsec) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With refresh_lock held. */
+static err_t load(struct http_tls *tls, const struct http_server_options *options,
+                  struct fault *fault)
 {
     CLEANUP(files_unref) struct http_tls_files *files = xcalloc(1, sizeof *files);
     atomic_init(&files->references, 1);
+    /* Stamped before it is read: what changes meanwhile is read again. */
+    take_stamps(options, tls->stamps);
     err_t e = load_certificate(files, options, fault);
     if (e == ERR_OK) {
         e = load_ticket_key(files, options, fault);
@@ -189,10 +233,39 @@ err_t http_tls_reload(struct http_tls *tls, const struct http_server_options *op
     return ERR_OK;
 }
 
+err_t http_tls_reload(struct http_tls *tls, const struct http_server_options *options,
+                      struct fault *fault)
+{
+    (void)pthread_mutex_lock(&tls->refresh_lock);
+    const err_t e = load(tls, options, fault);
+    (void)pthread_mutex_unlock(&tls->refresh_lock);
+    return e;
+}
+
+void http_tls_refresh(struct http_server *server, int64_t now_ms)
+{
+    struct http_tls *tls = server->tls;
+    struct stamp stamps[STAMPS];
+    struct fault fault = {0};
+    (void)pthread_mutex_lock(&tls->refresh_lock);
+    if (now_ms >= tls->refresh_at_ms) {
+        tls->refresh_at_ms = now_ms + server->options.tls_refresh_ms;
+        take_stamps(&server->options, stamps);
+        if (stamps_differ(stamps, tls->stamps)) {
+            const err_t e = load(tls, &server->options, &fault);
+            metric_inc(server->stats.tls_loads[e != ERR_OK]);
+            log_debug("http", NULL, "tls_files_read", LOG_STR("server", server->options.name),
+                      LOG_ERR("result", e), LOG_STR("text", fault.text));
+        }
+    }
+    (void)pthread_mutex_unlock(&tls->refresh_lock);
+}
+
 void http_tls_free(struct http_tls *tls)
 {
     if (tls != NULL) {
         files_unref(tls->files);
+        (void)pthread_mutex_destroy(&tls->refresh_lock);
         (void)pthread_mutex_destroy(&tls->lock);
         free(tls);
     }
@@ -203,6 +276,7 @@ err_t http_tls_new(const struct http_server_options *options, struct http_tls **
 {
     struct http_tls *tls = xcalloc(1, sizeof *tls);
     (void)pthread_mutex_init(&tls->lock, NULL);
+    (void)pthread_mutex_init(&tls->refresh_lock, NULL);
     const err_t e = http_tls_reload(tls, options, fault);
     if (e != ERR_OK) {
         http_tls_free(tls);
@@ -249,16 +323,41 @@ static gnutls_session_t session_of(struct MHD_Connection *mhd)
 }
 
 /* The client's Finished ends the handshake: it has proved that it is there. */
-static int finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
-                    const gnutls_datum_t *message)
+static void note_finished(struct http_conn *conn, gnutls_session_t session)
 {
-    (void)type, (void)when, (void)message;
-    struct http_conn *conn = http_conn_of(gnutls_session_get_ptr(session));
-    if (incoming != 0 && conn != NULL && !conn->handshaken) {
+    if (!conn->handshaken) {
         conn->handshaken = true;
         metric_inc(conn->server->stats
                        .handshakes[gnutls_session_is_resumed(session) != 0 ? HTTP_HANDSHAKE_RESUMED
                                                                            : HTTP_HANDSHAKE_FULL]);
+    }
+}
+
+/*
+ * GnuTLS is about to end a handshake in which the client sent no certificate, and libmicrohttpd
+ * would close without a word. The client is told, and given the time to hear it.
+ */
+static void note_certificate(struct http_conn *conn, gnutls_session_t session,
+                             const gnutls_datum_t *message)
+{
+    const bool tls13 = gnutls_protocol_get_version(session) == GNUTLS_TLS1_3;
+    const unsigned empty = tls13 ? 4 : 3; /* the lengths of context (1.3) and list, all zero */
+    if (conn->server->options.client_cert == HTTP_CLIENT_CERT_REQUIRE && message->size <= empty) {
+        (void)gnutls_alert_send(session, GNUTLS_AL_FATAL,
+                                tls13 ? GNUTLS_A_CERTIFICATE_REQUIRED : GNUTLS_A_HANDSHAKE_FAILURE);
+        conn->lingers = true;
+    }
+}
+
+static int on_handshake(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                        const gnutls_datum_t *message)
+{
+    struct http_conn *conn = http_conn_of(gnutls_session_get_ptr(session));
+    if (incoming != 0 && type == GNUTLS_HANDSHAKE_FINISHED && when == GNUTLS_HOOK_POST) {
+        note_finished(conn, session);
+    } else if (incoming != 0 && type == GNUTLS_HANDSHAKE_CERTIFICATE_PKT &&
+               when == GNUTLS_HOOK_PRE) {
+        note_certificate(conn, session, message);
     }
     return 0;
 }
@@ -285,8 +384,8 @@ void http_tls_conn_started(struct http_conn *conn, struct MHD_Connection *mhd)
         (void)gnutls_session_ticket_enable_server(session, &key);
         gnutls_db_set_cache_expiration(session, (int)options->ticket_lifetime_s);
     }
-    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST,
-                                       finished);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_BOTH,
+                                       on_handshake);
 }
 
 static void forget_identity(struct http_conn *conn)

@@ -69,14 +69,16 @@ struct http_server_options {
     const struct http_route *routes; /* borrowed until http_server_free */
     size_t route_count;
 
-    /* TLS 1.2 and 1.3 when both are set: PEM files, chain leaf first. http_server_reload_tls reads
-     * them again. */
+    /* TLS 1.2 and 1.3 when both are set: PEM files, chain leaf first. Changed files are noticed
+     * within `tls_refresh_ms` (0: never) and used for new handshakes; until they fit together the
+     * old ones are, and http_tls_files_changed_total{result="refused"} counts. */
     const char *tls_cert_file;
     const char *tls_key_file;
     /* 64 random bytes, the same file for every replica; NULL: sessions are not resumed. The keys in
      * use are derived from it and rotate by themselves. */
     const char *ticket_key_file;
     uint32_t ticket_lifetime_s; /* up to 7 days */
+    uint32_t tls_refresh_ms;
 
     enum http_client_cert client_cert;
     /*
@@ -134,7 +136,7 @@ MUST_USE err_t http_server_start(const struct http_server_options *options,
 /* The bound port of the `index`-th listen option (of its IPv4 part for "*"). */
 uint16_t http_server_port(const struct http_server *server, size_t index);
 
-/* Reads certificate, key and ticket key again; new handshakes use them. On failure the old ones
+/* Reads certificate, key and ticket key again now; new handshakes use them. On failure the old ones
  * stay and `fault` names the file. */
 MUST_USE err_t http_server_reload_tls(struct http_server *server, struct fault *fault);
 

@@ -116,6 +116,9 @@ static void a_client_without_certificate_stays_out(void **state)
             assert_int_equal(versions[i], TLS1_3_VERSION);
             assert_int_equal(ask(&wire, &r), 0);
         }
+        assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()),
+                         i == 0 ? SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE
+                                : SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED);
         wire_close(&wire);
         SSL_CTX_free(ctx);
     }
@@ -385,6 +388,34 @@ static void files_are_read_again(void **state)
     tls_identity_free(&next);
 }
 
+/* A certificate manager replaces one file after the other and tells nobody. */
+static void changed_files_are_noticed(void **state)
+{
+    struct tls_test *test = *state;
+    static const char refused[] =
+        "http_tls_files_changed_total{server=\"test\",result=\"refused\"}";
+    struct wire wire;
+    bool changed = false;
+    test->rig.options.tls_refresh_ms = 1;
+    rig_start(&test->rig);
+    SSL_CTX *ctx = tls_client(&test->tls, TLS1_3_VERSION, NULL);
+    struct tls_identity next = tls_identity_new("next", "serverAuth", &test->tls.ca);
+    const struct tls_identity half = {test->tls.server.key, next.cert};
+    tls_rig_write_server(&test->tls, &half);
+    while (rig_metric(&test->rig, refused) < 1) {
+    }
+    tls_rig_write_server(&test->tls, &next);
+    while (!changed) {
+        assert_true(tls_open(test->rig.port, ctx, NULL, &wire));
+        X509 *seen = SSL_get1_peer_certificate(wire.ssl);
+        changed = X509_cmp(seen, next.cert) == 0;
+        X509_free(seen);
+        wire_close(&wire);
+    }
+    SSL_CTX_free(ctx);
+    tls_identity_free(&next);
+}
+
 static void bad_files_are_named(void **state)
 {
     struct tls_test *test = *state;
@@ -481,6 +512,7 @@ int main(void)
         RIG_TEST(a_resumed_session_is_judged_too),
         RIG_TEST(replicas_share_the_ticket_key),
         RIG_TEST(files_are_read_again),
+        RIG_TEST(changed_files_are_noticed),
         RIG_TEST(bad_files_are_named),
         RIG_TEST(a_large_body_is_refused_early),
         RIG_TEST(a_stalled_handshake_is_cut),
