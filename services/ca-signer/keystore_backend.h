@@ -24,7 +24,6 @@ struct key_facts {
 };
 
 struct keystore_backend {
-    const char *name;
     /* Errors and their meaning as in keystore.h. Outputs are written on success only, except that
      * a partly filled `ret_sealed` is dropped by the caller. */
     err_t (*generate)(void *self, const struct key_owner *owner, enum key_algorithm algorithm,

@@ -69,7 +69,6 @@ static void fake_destroy(void *self)
 }
 
 static const struct keystore_backend fake = {
-    .name = "fake",
     .generate = fake_generate,
     .load = fake_load,
     .material_free = evp_material_free,

@@ -93,7 +93,6 @@ static void file_destroy(void *self)
 }
 
 static const struct keystore_backend file = {
-    .name = "file",
     .generate = file_generate,
     .load = file_load,
     .material_free = evp_material_free,

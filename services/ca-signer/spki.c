@@ -1,6 +1,7 @@
 #include "spki.h"
 
 #include "der.h"
+#include "oid.h"
 
 #define FIELD "public_key"
 
@@ -12,24 +13,13 @@ static const struct {
     size_t point_len; /* 0: not an elliptic curve key */
 } kinds[KEY_KIND_COUNT] = {
     [KEY_KIND_EC_P256] = {"EC-P256",
-                          {(const uint8_t *)"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
-                                            "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07",
-                           21},
-                          256,
-                          65},
+                          OID_INIT("\x30\x13\x06\x07" OID_EC_PUBLIC_KEY "\x06\x08" OID_PRIME256V1),
+                          256, 65},
     [KEY_KIND_EC_P384] = {"EC-P384",
-                          {(const uint8_t *)"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
-                                            "\x06\x05\x2b\x81\x04\x00\x22",
-                           18},
-                          384,
-                          97},
-    [KEY_KIND_ED25519] = {"Ed25519", {(const uint8_t *)"\x30\x05\x06\x03\x2b\x65\x70", 7}, 255, 0},
-    [KEY_KIND_RSA] = {"RSA",
-                      {(const uint8_t *)"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
-                                        "\x05\x00",
-                       15},
-                      0,
-                      0},
+                          OID_INIT("\x30\x10\x06\x07" OID_EC_PUBLIC_KEY "\x06\x05" OID_SECP384R1),
+                          384, 97},
+    [KEY_KIND_ED25519] = {"Ed25519", OID_INIT("\x30\x05\x06\x03" OID_ED25519), 255, 0},
+    [KEY_KIND_RSA] = {"RSA", OID_INIT("\x30\x0d\x06\x09" OID_RSA_ENCRYPTION "\x05\x00"), 0, 0},
 };
 
 const char *key_kind_name(enum key_kind kind)
