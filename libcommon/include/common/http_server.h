@@ -31,11 +31,11 @@ typedef void (*http_handler_fn)(struct http_request *req, void *ctx);
  * table itself. */
 struct http_route {
     enum http_method method;
+    unsigned flags;      /* enum http_route_flag */
     const char *pattern; /* "/v1/things/{id}": a {param} is one whole, non-empty segment */
     http_handler_fn handler;
     size_t max_body;          /* bytes; 0: the route takes no body */
     const char *content_type; /* of bodies, several with commas; NULL: anything */
-    unsigned flags;           /* enum http_route_flag */
     void *ctx;
 };
 

@@ -173,14 +173,27 @@ static inline void rig_start(struct rig *rig)
 {
     struct http_route *routes = xcalloc(8, sizeof *routes);
     size_t n = 0;
-    routes[n++] = (struct http_route){HTTP_GET, "/v1/things/{id}", handle_thing, 0, NULL, 0, rig};
-    routes[n++] =
-        (struct http_route){HTTP_POST, "/v1/echo", handle_echo, 1024, "application/json", 0, rig};
-    routes[n++] = (struct http_route){HTTP_POST, "/v1/later", handle_later, 1024, NULL, 0, rig};
-    routes[n++] = (struct http_route){HTTP_GET, "/v1/at-once", handle_at_once, 0, NULL, 0, rig};
-    routes[n++] = (struct http_route){HTTP_GET, "/v1/nothing", handle_nothing, 0, NULL, 0, rig};
-    routes[n++] = (struct http_route){HTTP_GET, "/v1/fault", handle_fault, 0, NULL, 0, rig};
-    routes[n++] = (struct http_route){HTTP_GET, "/v1/big", handle_big, 0, NULL, 0, rig};
+    routes[n++] = (struct http_route){
+        .method = HTTP_GET, .pattern = "/v1/things/{id}", .handler = handle_thing, .ctx = rig};
+    routes[n++] = (struct http_route){.method = HTTP_POST,
+                                      .pattern = "/v1/echo",
+                                      .handler = handle_echo,
+                                      .ctx = rig,
+                                      .max_body = 1024,
+                                      .content_type = "application/json"};
+    routes[n++] = (struct http_route){.method = HTTP_POST,
+                                      .pattern = "/v1/later",
+                                      .handler = handle_later,
+                                      .ctx = rig,
+                                      .max_body = 1024};
+    routes[n++] = (struct http_route){
+        .method = HTTP_GET, .pattern = "/v1/at-once", .handler = handle_at_once, .ctx = rig};
+    routes[n++] = (struct http_route){
+        .method = HTTP_GET, .pattern = "/v1/nothing", .handler = handle_nothing, .ctx = rig};
+    routes[n++] = (struct http_route){
+        .method = HTTP_GET, .pattern = "/v1/fault", .handler = handle_fault, .ctx = rig};
+    routes[n++] = (struct http_route){
+        .method = HTTP_GET, .pattern = "/v1/big", .handler = handle_big, .ctx = rig};
     rig->options.routes = routes;
     rig->options.route_count = n;
     struct fault fault = {0};
