@@ -2,10 +2,10 @@
 
 #include <openssl/bn.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <openssl/x509.h>
 
 #include "common/cleanup.h"
+#include "common/digest.h"
 #include "common/json.h"
 #include "proto/device_protocol.h"
 
@@ -108,5 +108,7 @@ err_t evidence_check(const struct ledger_install *install, struct fault *fault)
 
 void evidence_hash(const struct ledger_install *install, uint8_t out[32])
 {
-    (void)SHA256(install->confirmation.signature, install->confirmation.signature_len, out);
+    struct digest d = digest_sha256(
+        span_of(install->confirmation.signature, install->confirmation.signature_len));
+    memcpy(out, d.bytes, sizeof d.bytes);
 }

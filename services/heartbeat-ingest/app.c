@@ -1,0 +1,323 @@
+#include "app.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "common/admin_server.h"
+#include "common/digest.h"
+#include "common/kafka_admin.h"
+#include "common/log.h"
+#include "door.h"
+#include "proto/topics.h"
+
+#define ASK_MS        2000
+#define RETRY_MS      200
+#define HTTP_GRACE_MS 4000
+#define FLUSH_MS      2000
+#define RECORD_LINGER 30
+#define SERVER_CA_MAX ((size_t)64 * 1024)
+#define RATCHET_MIN   32
+
+/*
+ * The doors open when Kafka has told the number of partitions: until then nothing could be routed.
+ * A starter thread waits for that, so that signals are served meanwhile.
+ */
+struct app {
+    const struct config *config;
+    struct lifecycle *lifecycle;
+    struct metrics *metrics;
+    struct admin_server *admin;
+    struct identity_rules *rules;
+    struct door door;
+    struct http_route routes[DOOR_ROUTES];
+    struct kafka_producer *records;
+    struct reply_waiter *waiter;
+    struct http_server *http;
+    pthread_t starter;
+    bool starter_started;
+    atomic_bool stopping;
+    atomic_bool open;
+};
+
+/* ---- TLS clients ---- */
+
+static err_t verify(void *ctx, const struct span *chain, size_t count, void **ret_identity,
+                    struct fault *fault)
+{
+    struct app *app = ctx;
+    struct identity *identity = NULL;
+    err_t e = identity_of_chain(app->rules, chain, count, &identity, fault);
+    *ret_identity = identity;
+    return e;
+}
+
+/* ---- opening ---- */
+
+static err_t ask_partitions(struct app *app, int32_t *ret)
+{
+    CLEANUP(kafka_admin_free) struct kafka_admin *admin = NULL;
+    const struct kafka_config kafka = {.brokers = app->config->common.kafka_brokers,
+                                       .client_id = app->config->common.instance};
+    err_t e = kafka_admin_new(&kafka, NULL, &admin);
+    return e == ERR_OK ? kafka_admin_partition_count(admin, TOPIC_DEVICE_REQUESTS, ASK_MS, ret) : e;
+}
+
+static bool wait_for_partitions(struct app *app)
+{
+    while (!atomic_load(&app->stopping)) {
+        err_t e = ask_partitions(app, &app->door.partitions);
+        if (e == ERR_OK) {
+            return true;
+        }
+        log_limited(LOG_LEVEL_WARN, NULL, "waiting_for_kafka", LOG_ERR("error", e));
+        (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+    }
+    return false;
+}
+
+static void redis_config_of(const struct config *config, char host[128], struct redis_config *ret)
+{
+    uint16_t port = 0;
+    if (config_split_host_port(config->common.redis_address, host, 128, &port) != ERR_OK) {
+        abort(); /* the configuration was checked */
+    }
+    *ret = (struct redis_config){.host = host,
+                                 .port = port,
+                                 .user = config->common.redis_user[0] ? config->common.redis_user
+                                                                      : NULL,
+                                 .password = config->common.redis_password.len
+                                                 ? (const char *)config->common.redis_password.value
+                                                 : NULL,
+                                 .client_name = "heartbeat-ingest"};
+}
+
+static err_t start_lanes(struct app *app, const struct redis_config *redis)
+{
+    for (int64_t i = 0; i < app->config->lanes; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "%d", (int)i);
+        const struct lane_options options = {.redis = redis,
+                                             .queue_max = (size_t)app->config->queue_max,
+                                             .metrics = app->metrics,
+                                             .name = name};
+        err_t e = lane_start(&options, &app->door.lanes[i]);
+        if (e != ERR_OK) {
+            return e;
+        }
+        app->door.lane_count++;
+    }
+    return ERR_OK;
+}
+
+static err_t start_backends(struct app *app, struct fault *fault)
+{
+    char host[128];
+    struct redis_config redis;
+    const struct kafka_config kafka = {.brokers = app->config->common.kafka_brokers,
+                                       .client_id = app->config->common.instance};
+    const struct kafka_producer_config records = {.linger_ms = RECORD_LINGER};
+    redis_config_of(app->config, host, &redis);
+    const struct reply_waiter_config waiter = {
+        .kafka = &kafka, .redis = &redis, .instance = app->config->common.instance};
+    err_t e = start_lanes(app, &redis);
+    if (e == ERR_OK) {
+        e = kafka_producer_new(&kafka, &records, fault, &app->records);
+    }
+    if (e == ERR_OK) {
+        e = reply_waiter_start(&waiter, fault, &app->waiter);
+    }
+    app->door.records = app->records;
+    app->door.waiter = app->waiter;
+    return e;
+}
+
+static err_t open_door(struct app *app, struct fault *fault)
+{
+    const struct config *config = app->config;
+    const char *listen[] = {config->listen};
+    struct http_server_options options = http_server_options_default();
+    options.name = "device";
+    options.listen = listen;
+    options.listen_count = 1;
+    options.routes = app->routes;
+    options.route_count = DOOR_ROUTES;
+    options.tls_cert_file = config->tls_certificate;
+    options.tls_key_file = config->tls_key;
+    options.ticket_key_file = config->ticket_key[0] ? config->ticket_key : NULL;
+    options.ticket_lifetime_s = (uint32_t)(config->ticket_lifetime_ms / 1000);
+    options.client_cert = HTTP_CLIENT_CERT_REQUIRE;
+    options.verify = verify;
+    options.free_identity = free;
+    options.ctx = app;
+    options.threads = (unsigned)config->threads;
+    options.connections_max = (uint32_t)config->connections_max;
+    options.connections_per_address_max = (uint32_t)config->connections_per_address;
+    options.accept_rate = (uint32_t)config->accept_rate;
+    options.accept_burst = (uint32_t)config->accept_rate;
+    options.metrics = app->metrics;
+    door_routes(&app->door, app->routes);
+    return http_server_start(&options, &app->http, fault);
+}
+
+static void *start(void *arg)
+{
+    struct app *app = arg;
+    struct fault fault = {0};
+    if (!wait_for_partitions(app)) {
+        return NULL;
+    }
+    err_t e = start_backends(app, &fault);
+    if (e == ERR_OK) {
+        e = open_door(app, &fault);
+    }
+    if (e != ERR_OK) {
+        log_fatal(NULL, "start_failed", LOG_STR("part", "door"), LOG_ERR("error", e),
+                  LOG_STR("field", fault.field), LOG_STR("text", fault.text));
+        lifecycle_stop(app->lifecycle, e);
+        return NULL;
+    }
+    log_info(NULL, "door_open", LOG_INT("port", http_server_port(app->http, 0)),
+             LOG_INT("partitions", app->door.partitions));
+    atomic_store(&app->open, true);
+    return NULL;
+}
+
+/* ---- stopping ---- */
+
+static err_t stop_starter(void *arg, int64_t limit_ms)
+{
+    struct app *app = arg;
+    (void)limit_ms;
+    atomic_store(&app->stopping, true);
+    if (app->starter_started) {
+        (void)pthread_join(app->starter, NULL);
+        app->starter_started = false;
+    }
+    return ERR_OK;
+}
+
+static err_t stop_http(void *arg, int64_t limit_ms)
+{
+    struct app *app = arg;
+    if (app->http != NULL) {
+        http_server_stop(app->http, (uint32_t)limit_ms);
+    }
+    return ERR_OK;
+}
+
+static err_t stop_backends(void *arg, int64_t limit_ms)
+{
+    struct app *app = arg;
+    for (size_t i = 0; i < app->door.lane_count; i++) {
+        lane_stop(TAKE(app->door.lanes[i]));
+    }
+    app->door.lane_count = 0;
+    reply_waiter_stop(TAKE(app->waiter), (int)limit_ms / 2);
+    return app->records != NULL ? kafka_producer_flush(app->records, (int)limit_ms / 2) : ERR_OK;
+}
+
+static void ready(void *ctx, struct admin_reasons *reasons)
+{
+    struct app *app = ctx;
+    if (lifecycle_stopping(app->lifecycle)) {
+        admin_not_ready(reasons, "process", "stopping");
+    } else if (!atomic_load(&app->open)) {
+        admin_not_ready(reasons, "kafka", "the topics are not known yet");
+    } else {
+        struct reply_waiter_stats stats;
+        reply_waiter_stats(app->waiter, &stats);
+        if (!stats.subscribed) {
+            admin_not_ready(reasons, "redis", "not subscribed to replies");
+        }
+    }
+}
+
+/* ---- start ---- */
+
+static err_t read_server_ca(const char *path, char **ret, struct fault *fault)
+{
+    CLEANUP_BUF struct buf pem = BUF_INIT(SERVER_CA_MAX);
+    if (path[0] != 0) {
+        FILE *file = fopen(path, "re");
+        uint8_t *to = buf_reserve(&pem, SERVER_CA_MAX);
+        size_t got = file != NULL && to != NULL ? fread(to, 1, SERVER_CA_MAX, file) : 0;
+        if (file == NULL || got == 0 || got == SERVER_CA_MAX) {
+            if (file != NULL) {
+                (void)fclose(file);
+            }
+            return fault_set(fault, ERR_INVALID, "file_invalid", "device.server_ca",
+                             "%s: must be a PEM file of up to 64 KiB", path);
+        }
+        (void)fclose(file);
+        pem.len = got;
+    }
+    *ret = buf_take(&pem, NULL);
+    return ERR_OK;
+}
+
+static err_t load(struct app *app, struct fault *fault)
+{
+    const struct config *config = app->config;
+    if (config->ratchet_key.len < RATCHET_MIN) {
+        return fault_set(fault, ERR_INVALID, "file_invalid", "device.ratchet_key_file",
+                         "must hold %d bytes or more", RATCHET_MIN);
+    }
+    struct digest key = digest_sha256(span_of(config->ratchet_key.value, config->ratchet_key.len));
+    memcpy(app->door.ratchet_key.bytes, key.bytes, sizeof app->door.ratchet_key.bytes);
+    app->door.clock = &clock_system;
+    app->door.exchange_deadline_ms = (uint32_t)config->exchange_deadline_ms;
+    err_t e = read_server_ca(config->server_ca, &app->door.server_ca, fault);
+    return e == ERR_OK ? identity_rules_new(config->manufacturers, &app->rules, fault) : e;
+}
+
+static err_t start_admin(struct app *app, struct fault *fault)
+{
+    const struct admin_server_options admin = {.listen = app->config->common.metrics_address,
+                                               .metrics = app->metrics,
+                                               .ready = ready,
+                                               .ctx = app};
+    return admin_server_start(&admin, &app->admin, fault);
+}
+
+err_t app_start(const struct config *config, struct lifecycle *lifecycle, struct app **ret)
+{
+    struct fault fault = {0};
+    CLEANUP(app_free) struct app *app = xcalloc(1, sizeof *app);
+    app->config = config;
+    app->lifecycle = lifecycle;
+    app->metrics = metrics_new();
+    metrics_add_process(app->metrics, config_spec.program);
+    door_metrics_init(&app->door.metrics, app->metrics);
+    err_t e = load(app, &fault);
+    if (e == ERR_OK) {
+        e = start_admin(app, &fault);
+    }
+    if (e == ERR_OK && pthread_create(&app->starter, NULL, start, app) != 0) {
+        e = fault_set(&fault, ERR_INTERNAL, "", "threads", "no thread can be made");
+    }
+    if (e != ERR_OK) {
+        log_fatal(NULL, "start_failed", LOG_ERR("error", e), LOG_STR("field", fault.field),
+                  LOG_STR("text", fault.text));
+        return e;
+    }
+    app->starter_started = true;
+    lifecycle_on_stop(lifecycle, "starter", ASK_MS * 2, stop_starter, app);
+    lifecycle_on_stop(lifecycle, "http", HTTP_GRACE_MS, stop_http, app);
+    lifecycle_on_stop(lifecycle, "backends", FLUSH_MS, stop_backends, app);
+    *ret = TAKE(app);
+    return ERR_OK;
+}
+
+void app_free(struct app *app)
+{
+    admin_server_free(app->admin);
+    http_server_free(app->http);
+    kafka_producer_free(app->records);
+    identity_rules_free(app->rules);
+    metrics_free(app->metrics);
+    free(app->door.server_ca);
+    explicit_bzero(&app->door.ratchet_key, sizeof app->door.ratchet_key);
+    free(app);
+}

@@ -1,0 +1,341 @@
+/*
+ * Bootstrap, pick-up and confirm: the device's signed message goes to its owner as it came, and the
+ * owner's verdict comes back. The door adds nothing that is believed: ca-signer checks signature
+ * and key itself.
+ */
+#include <stdio.h>
+
+#include "common/id.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "door.h"
+#include "proto/device_request.h"
+#include "proto/envelope.h"
+#include "proto/topics.h"
+
+#define REQUEST_BYTES  ((size_t)64 * 1024)
+#define ANSWER_BYTES   ((size_t)DEVICE_ANSWER_MAX)
+#define RETRY_AFTER_S  2 /* of a 202: repeats of the same message pass every guard */
+#define ANSWER_LIMITS  ((struct json_limits){ANSWER_BYTES, 8, 1024})
+#define PAYLOAD_LIMITS ((struct json_limits){DEVICE_REQUEST_MAX, 4, 64})
+
+/* A signed exchange that waits for its owner. */
+struct exchange {
+    struct door *door;
+    enum device_exchange kind;
+    struct http_ticket *ticket;
+    char operation[UUID_TEXT_SIZE]; /* "" at bootstrap */
+};
+
+/* ---- the answer ---- */
+
+static void finish(struct exchange *x, struct http_response *response)
+{
+    err_t late = http_resume(x->ticket, response);
+    (void)late; /* a deadline that was quicker has answered already */
+}
+
+static struct http_response *pending(const char *operation)
+{
+    CLEANUP_BUF struct buf body = BUF_INIT(256);
+    if (operation[0] != 0) {
+        (void)buf_printf(&body, "{\"operation\":\"%s\",\"status\":\"pending\"}", operation);
+    } else {
+        (void)buf_append_str(&body, "{\"status\":\"pending\"}");
+    }
+    struct http_response *response = http_response_json(202, &body);
+    http_response_set_retry_after(response, RETRY_AFTER_S);
+    return response;
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsString(value) ? value->valuestring : "";
+}
+
+static struct http_response *refusal(const cJSON *reply, int status)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(reply, "fields");
+    struct http_error_field fields[8];
+    size_t count = 0;
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (count < sizeof fields / sizeof fields[0]) {
+            fields[count++] =
+                (struct http_error_field){text_of(item, "field"), text_of(item, "message")};
+        }
+    }
+    return http_response_error((unsigned)status, text_of(reply, "type"), text_of(reply, "message"),
+                               fields, count);
+}
+
+static struct http_response *success(const struct exchange *x, cJSON *reply, int status)
+{
+    cJSON *result = cJSON_DetachItemFromObjectCaseSensitive(reply, "result");
+    CLEANUP_JSON cJSON *body = result != NULL ? result : cJSON_CreateObject();
+    if (x->kind == DEVICE_BOOTSTRAP && x->door->server_ca[0] != 0) {
+        (void)cJSON_AddStringToObject(body, "server_ca", x->door->server_ca);
+    }
+    CLEANUP_BUF struct buf text = BUF_INIT(ANSWER_BYTES);
+    if (json_encode(body, &text) != ERR_OK) {
+        return http_response_fault(ERR_INTERNAL, NULL);
+    }
+    return http_response_json((unsigned)status, &text);
+}
+
+static struct http_response *answer(const struct exchange *x, struct span reply)
+{
+    CLEANUP_JSON cJSON *json = NULL;
+    int64_t status = 0;
+    if (json_decode(reply, &ANSWER_LIMITS, &json, NULL) != ERR_OK ||
+        json_get_int(json, "status", 200, 599, &status, NULL) != ERR_OK) {
+        return http_response_fault(ERR_INTERNAL, NULL);
+    }
+    return status < 300 ? success(x, json, (int)status) : refusal(json, (int)status);
+}
+
+static void done(void *ctx, enum reply_outcome outcome, struct span reply)
+{
+    struct exchange *x = ctx;
+    switch (outcome) {
+    case REPLY_ANSWERED:
+        finish(x, answer(x, reply));
+        break;
+    case REPLY_NONE:
+    case REPLY_UNKNOWN:
+        metric_inc(x->door->metrics.unanswered);
+        finish(x, pending(x->operation));
+        break;
+    case REPLY_NOT_SENT:
+        finish(x, http_response_fault(ERR_UNAVAILABLE, NULL));
+        break;
+    }
+    free(x);
+}
+
+/* The server's own deadline lies behind the waiter's: it only speaks when the process is going down
+ * or stuck. */
+static struct http_response *too_late(struct http_request *req, void *ctx, enum http_wake why)
+{
+    (void)req;
+    (void)ctx;
+    (void)why;
+    return pending("");
+}
+
+/* ---- the request ---- */
+
+struct message {
+    const struct identity *who;
+    enum device_exchange kind;
+    struct span payload;
+    char operation[UUID_TEXT_SIZE]; /* "" for none */
+    uint64_t sequence;
+    uint8_t signature[DEVICE_SIGNATURE_MAX];
+    size_t signature_len;
+};
+
+static const char *request_type(enum device_exchange kind)
+{
+    switch (kind) {
+    case DEVICE_BOOTSTRAP:
+        return DEVICE_REQUEST_BOOTSTRAP;
+    case DEVICE_PICKUP:
+        return DEVICE_REQUEST_PICKUP;
+    case DEVICE_CONFIRM:
+        return DEVICE_REQUEST_CONFIRM;
+    case DEVICE_HEARTBEAT:
+    case DEVICE_EXCHANGE_COUNT:
+        break;
+    }
+    return "";
+}
+
+static err_t take_signature(struct http_request *req, struct message *m, struct fault *fault)
+{
+    const char *header = http_request_header(req, DEVICE_SIGNATURE_HEADER);
+    if (header == NULL) {
+        return fault_set(fault, ERR_INVALID, "signature_missing", DEVICE_SIGNATURE_HEADER,
+                         "must be \"v1 <sequence> <base64 signature>\"");
+    }
+    err_t e =
+        device_signature_parse(span_str(header), &m->sequence, m->signature, &m->signature_len);
+    if (e == ERR_OK && m->sequence > (uint64_t)JSON_INTEGER_MAX) {
+        e = ERR_TOO_LARGE;
+    }
+    return e == ERR_OK
+               ? ERR_OK
+               : fault_set(fault, e == ERR_UNSUPPORTED ? ERR_INVALID : e, "signature_invalid",
+                           DEVICE_SIGNATURE_HEADER, "must be \"v1 <sequence> <base64 signature>\"");
+}
+
+/* Only what routing needs; the owner reads the payload that the signature covers. */
+static err_t take_payload(struct message *m, struct fault *fault)
+{
+    CLEANUP_JSON cJSON *json = NULL;
+    const char *text = NULL;
+    struct uuid operation;
+    err_t e = json_decode(m->payload, &PAYLOAD_LIMITS, &json, fault);
+    if (e == ERR_OK && !cJSON_IsObject(json)) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "",
+                         "the body must be a JSON object");
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    if (m->kind == DEVICE_BOOTSTRAP) {
+        e = json_get_string(json, "uid", &text, fault);
+        if (e == ERR_OK && strcmp(text, m->who->uid_text) != 0) {
+            e = fault_set(fault, ERR_FORBIDDEN, "uid_mismatch", "uid",
+                          "must be %s, that of the client certificate's key", m->who->uid_text);
+        }
+        return e;
+    }
+    e = json_get_string(json, "operation", &text, fault);
+    if (e == ERR_OK && uuid_parse(span_str(text), &operation) != ERR_OK) {
+        e = fault_set(fault, ERR_INVALID, "validation_error", "operation", "must be a UUID");
+    }
+    if (e == ERR_OK) {
+        uuid_format(&operation, m->operation);
+    }
+    return e;
+}
+
+/* The same message has the same request id, however often the device repeats it. */
+static void request_id(const struct message *m, char out[UUID_TEXT_SIZE])
+{
+    char sequence[24];
+    (void)snprintf(sequence, sizeof sequence, "%llu", (unsigned long long)m->sequence);
+    struct uuid id = UUID_V5(span_str(m->who->uid_text), span_str(device_exchange_name(m->kind)),
+                             span_str(sequence), m->payload);
+    uuid_format(&id, out);
+}
+
+static void add_bytes(cJSON *to, const char *name, struct span bytes)
+{
+    CLEANUP_BUF struct buf text = BUF_INIT(REQUEST_BYTES);
+    (void)base64_append(&text, bytes, BASE64_STANDARD);
+    (void)cJSON_AddStringToObject(to, name, buf_cstr(&text));
+}
+
+static cJSON *body_of(const struct message *m)
+{
+    char sequence[24];
+    (void)snprintf(sequence, sizeof sequence, "%llu", (unsigned long long)m->sequence);
+    cJSON *body = cJSON_CreateObject();
+    cJSON *part = cJSON_AddObjectToObject(body, "signed");
+    (void)cJSON_AddStringToObject(part, "kind", device_exchange_name(m->kind));
+    (void)cJSON_AddStringToObject(part, "operation", m->operation[0] != 0 ? m->operation : "-");
+    (void)cJSON_AddStringToObject(part, "sequence", sequence);
+    add_bytes(part, "payload", m->payload);
+    add_bytes(part, "signature", span_of(m->signature, m->signature_len));
+    add_bytes(body, "rot_key", span_of(m->who->spki, m->who->spki_len));
+    return body;
+}
+
+static err_t encode(const struct door *door, struct http_request *req, const struct message *m,
+                    const char *id, struct buf *to)
+{
+    const char *trace = http_request_traceparent(req);
+    struct envelope envelope = {.time_ms = clock_now_ms(door->clock), .actor_kind = "device"};
+    (void)snprintf(envelope.id, sizeof envelope.id, "%s", id);
+    (void)snprintf(envelope.type, sizeof envelope.type, "%s", request_type(m->kind));
+    (void)snprintf(envelope.actor_id, sizeof envelope.actor_id, "%s", m->who->uid_text);
+    (void)snprintf(envelope.traceparent, sizeof envelope.traceparent, "%s",
+                   trace != NULL ? trace : "");
+    (void)snprintf(envelope.reply_to, sizeof envelope.reply_to, "%s",
+                   reply_waiter_channel(door->waiter));
+    CLEANUP_JSON cJSON *body = body_of(m);
+    return envelope_encode(&envelope, body, to);
+}
+
+static void send(struct door *door, struct http_request *req, const struct message *m)
+{
+    char id[UUID_TEXT_SIZE];
+    CLEANUP_BUF struct buf value = BUF_INIT(REQUEST_BYTES);
+    request_id(m, id);
+    err_t e = encode(door, req, m, id, &value);
+    if (e != ERR_OK) {
+        http_reply_fault(req, e, NULL);
+        return;
+    }
+    const struct kafka_record record = {.topic = TOPIC_DEVICE_REQUESTS,
+                                        .partition = door_partition(door, m->who),
+                                        .key = span_str(m->who->uid_text),
+                                        .value = buf_span(&value)};
+    struct exchange *x = xcalloc(1, sizeof *x);
+    x->door = door;
+    x->kind = m->kind;
+    memcpy(x->operation, m->operation, sizeof x->operation);
+    x->ticket = http_suspend(req, door->exchange_deadline_ms * 2, too_late);
+    metric_inc(door->metrics.exchanges[m->kind]);
+    e = reply_waiter_send(door->waiter, &record, id, (int)door->exchange_deadline_ms, done, x);
+    if (e != ERR_OK) {
+        finish(x, http_response_fault(ERR_UNAVAILABLE, NULL));
+        free(x);
+    }
+}
+
+static void exchange_route(struct http_request *req, struct door *door, enum device_exchange kind)
+{
+    struct fault fault = {0};
+    struct message m = {
+        .who = http_request_identity(req), .kind = kind, .payload = http_request_body(req)};
+    err_t e = take_signature(req, &m, &fault);
+    if (e == ERR_OK) {
+        e = take_payload(&m, &fault);
+    }
+    if (e != ERR_OK) {
+        http_reply_fault(req, e, &fault);
+        return;
+    }
+    send(door, req, &m);
+}
+
+void bootstrap_route(struct http_request *req, void *ctx)
+{
+    exchange_route(req, ctx, DEVICE_BOOTSTRAP);
+}
+
+void pickup_route(struct http_request *req, void *ctx)
+{
+    exchange_route(req, ctx, DEVICE_PICKUP);
+}
+
+void confirm_route(struct http_request *req, void *ctx)
+{
+    exchange_route(req, ctx, DEVICE_CONFIRM);
+}
+
+void door_report_failure(struct door *door, const struct identity *who,
+                         const struct beat_result *result)
+{
+    struct envelope envelope = {.type = DEVICE_REQUEST_FAILED,
+                                .time_ms = clock_now_ms(door->clock),
+                                .actor_kind = "device"};
+    char operation[UUID_TEXT_SIZE];
+    uuid_format(&result->operation, operation);
+    struct uuid id = UUID_V5(span_str(who->uid_text), span_str("failed"), span_str(operation),
+                             span_str(result->reason));
+    uuid_format(&id, envelope.id);
+    (void)snprintf(envelope.actor_id, sizeof envelope.actor_id, "%s", who->uid_text);
+    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(body, "operation", operation);
+    (void)cJSON_AddStringToObject(body, "reason", result->reason);
+    CLEANUP_BUF struct buf value = BUF_INIT(REQUEST_BYTES);
+    err_t e = envelope_encode(&envelope, body, &value);
+    const struct kafka_record record = {.topic = TOPIC_DEVICE_REQUESTS,
+                                        .partition = door_partition(door, who),
+                                        .key = span_str(who->uid_text),
+                                        .value = buf_span(&value)};
+    if (e == ERR_OK) {
+        e = kafka_producer_produce(door->records, &record);
+    }
+    if (e != ERR_OK) {
+        /* The device says it again at its next heartbeat. */
+        log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = who->uid_text},
+                    "failure_not_reported", LOG_ERR("error", e));
+    }
+}
