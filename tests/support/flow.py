@@ -1,0 +1,247 @@
+"""The main job from end to end, against a running stack: what an operator does, what devices do, and counting the result where
+it happened. Used by deploy/demo and by the fault tests. Only the standard library, and kcat to read Kafka.
+"""
+
+import json
+import pathlib
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EVENTS_WANTED = ["io.fleetseal.certificate.installed.v1", "io.fleetseal.certificate.renewed.v1"]
+LIST_MAX = 10000
+# An ordered renewal of the tenth is valid so shortly that it is due at once when automatic renewal is switched on; the
+# renewal that follows is valid for a year, and not due.
+SHORT_VALIDITY = "2h"
+RENEW_AHEAD = "3h"
+
+
+class FlowError(Exception):
+    """The stack did not do what it should; the text says what."""
+
+
+def read_env(path):
+    """The variables of deploy/.run/env."""
+    script = 'set -a; . "$0"; env -0'
+    done = subprocess.run(["sh", "-c", script, str(path)], capture_output=True, text=True, check=True)
+    pairs = (entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+    return {k: v for k, v in pairs if k.startswith("FLEETSEAL_")}
+
+
+class Api:
+    """The operators' API: repeats what may be repeated until there is an answer, always under the same key."""
+
+    def __init__(self, url, server_ca, deadline_s=60):
+        self.url = url
+        self.context = ssl.create_default_context(cafile=server_ca)
+        self.deadline_s = deadline_s
+        self.token = None
+
+    def call(self, path, body, token=None):
+        key = str(uuid.uuid4())
+        deadline = time.monotonic() + self.deadline_s
+        while True:
+            status, headers, answer = self._once(path, body, token or self.token, key)
+            if status in (200, 201):
+                return answer
+            if status not in (202, 429, 502, 503) or time.monotonic() > deadline:
+                raise FlowError(f"POST {path} was answered with {status}: {json.dumps(answer)}")
+            pause(min(float(headers.get("Retry-After", 0.2)), 2))
+
+    def _once(self, path, body, token, key):
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:
+                return answer.status, answer.headers, parse(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, parse(error.read())
+        except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            return 503, {}, {"message": str(error)}
+
+
+def parse(data):
+    try:
+        return json.loads(data) if data else {}
+    except ValueError:
+        return {"message": data.decode(errors="replace")[:200]}
+
+
+def pause(seconds):
+    """Between two looks at a condition that has a deadline."""
+    time.sleep(seconds)
+
+
+class Fleet:
+    """The simulated devices: one process per phase, keys and memory kept in a folder."""
+
+    def __init__(self, env, folder, devices):
+        self.env = env
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.devices = devices
+        self.program = pathlib.Path(env["FLEETSEAL_BIN"]) / "fleetseal-simulator"
+
+    def _argv(self, phase, *options):
+        argv = [self.program, phase, "--devices", self.devices, "--keys", self.folder / "keys"]
+        if phase != "list":
+            argv += ["--state", self.folder / "state", "--server", self.env["FLEETSEAL_DEVICE"]]
+            argv += ["--server-ca", self.env["FLEETSEAL_SERVER_CA"]]
+        return [str(a) for a in (*argv, *options)]
+
+    def list(self):
+        done = subprocess.run(self._argv("list"), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise FlowError(f"the simulator could not list its devices: {done.stderr.strip()}")
+        return done.stdout.split()
+
+    def start(self, phase, *options):
+        """A phase in the background; its progress goes to our stderr."""
+        return subprocess.Popen(self._argv(phase, *options), stdout=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def finish(process):
+        """Waits for a phase; what it counted."""
+        out, _ = process.communicate()
+        try:
+            return json.loads(out)
+        except ValueError:
+            raise FlowError(f"the simulator ended with {process.returncode} and said {out!r}") from None
+
+    def run(self, phase, *options):
+        return self.finish(self.start(phase, *options))
+
+
+class Flow:
+    """One domain of its own, its devices and everything that is counted for it."""
+
+    def __init__(self, env, folder, devices, receiver, say=print):
+        self.env = env
+        self.say = say
+        self.receiver = receiver
+        self.api = Api(env["FLEETSEAL_API"], env["FLEETSEAL_SERVER_CA"])
+        self.operator = pathlib.Path(env["FLEETSEAL_OPERATOR_TOKEN_FILE"]).read_text().strip()
+        self.fleet = Fleet(env, folder, devices)
+        self.devices = devices
+        self.automatic = devices // 10
+        self.failures = 0
+
+    def set_up(self):
+        """A domain, two CAs (one renews by itself later on), a profile for each, and a webhook."""
+        name = f"demo-{uuid.uuid4().hex[:12]}"
+        domain = {"Name": name, "Company": "Example", "AccountType": "commercial"}
+        self.domain = self.api.call("/v1/domain/create", domain, self.operator)["DomainUID"]
+        key = self.api.call("/v1/accesskey/create", {"DomainUID": self.domain, "Name": "demo"}, self.operator)
+        login = {"APIKey": key["APIKey"], "APISecret": key["APISecret"]}
+        self.api.token = self.api.call("/v1/authenticate", login)["AuthToken"]
+        self.ca, self.profile = self._make_ca("demo"), None
+        self.automatic_ca = self._make_ca("demo, automatic")
+        self.profile = self._make_profile("demo", self.ca)
+        self.automatic_profile = self._make_profile("demo, automatic", self.automatic_ca)
+        webhook = {"URL": self.receiver.url, "Events": EVENTS_WANTED, "Description": "demo"}
+        self.receiver.secrets.append(self.api.call("/v1/notification/webhook/create", webhook)["Secret"])
+        return self.domain
+
+    def _make_ca(self, name):
+        wish = {
+            "Name": name,
+            "Subject": {"CommonName": f"Fleetseal {name} CA", "Organization": "Example"},
+            "KeyAlgorithm": "EC-P256",
+            "Validity": "10y",
+            "DeviceCertificateValidity": "365d",
+            "AutomaticRenewal": False,
+        }
+        return self.api.call("/v1/ztp/rootca/create", wish)["RootCAUID"]
+
+    def _make_profile(self, name, ca):
+        wish = {"Name": name, "RootCAUID": ca, "HeartbeatInterval": "1s", "FloodInterval": "1s", "Whitelist": "ignore"}
+        return self.api.call("/v1/device/profile/create", wish)["DeviceProfileUID"]
+
+    def bootstrap(self):
+        share = f"{self.automatic}={self.automatic_profile}"
+        return self._phase("bootstrap", "--profile", self.profile, "--profile-for-last", share)
+
+    def order_renewals(self):
+        """Every device, in lists of at most 10,000; the last tenth with a short validity. The number that was queued."""
+        uids = self.fleet.list()
+        border = len(uids) - self.automatic
+        queued = self._order(uids[:border], {})
+        return queued + self._order(uids[border:], {"Validity": SHORT_VALIDITY})
+
+    def _order(self, uids, extra):
+        queued = 0
+        for start in range(0, len(uids), LIST_MAX):
+            part = uids[start : start + LIST_MAX]
+            answer = self.api.call("/v1/ztp/devicecertificate/renew", {"RoTPublicUIDs": part, **extra})
+            states = [d["Status"] for d in answer["Devices"]]
+            queued += states.count("queued")
+            refused = [d for d in answer["Devices"] if d["Status"] != "queued"]
+            if refused:
+                self.failures += len(refused)
+                self.say(f"refused: {len(refused)}, the first: {json.dumps(refused[0])}")
+        return queued
+
+    def renew(self):
+        return self._phase("heartbeat-until-renewed")
+
+    def switch_automatic_on(self):
+        change = {"RootCAUID": self.automatic_ca, "AutomaticRenewal": True, "RenewAhead": RENEW_AHEAD}
+        self.api.call("/v1/ztp/rootca/update", change)
+
+    def renew_automatically(self):
+        if not self.automatic:
+            return {"renewals_confirmed": 0}
+        return self._phase("heartbeat-until-renewed", "--first", self.devices - self.automatic)
+
+    def _phase(self, phase, *options):
+        counted = self.fleet.run(phase, *options)
+        self.failures += counted["failures"]
+        return counted
+
+    def read(self, topic):
+        """(key, headers, value) of every committed record of this domain in a topic, by kcat."""
+        pattern = "%k\\x1f%h\\x1f%s\\x1e"
+        argv = ["kcat", "-b", self.env["FLEETSEAL_KAFKA"], "-C", "-t", topic, "-o", "beginning", "-e", "-q"]
+        argv += ["-X", "isolation.level=read_committed", "-f", pattern]
+        done = subprocess.run(argv, capture_output=True, check=False)
+        if done.returncode != 0:
+            return []
+        records = []
+        for text in done.stdout.decode(errors="replace").split("\x1e")[:-1]:
+            key, headers, value = text.split("\x1f", 2)
+            fields = dict(h.split("=", 1) for h in headers.split(",") if "=" in h)
+            if self.domain in (key, fields.get("ce_domain")):
+                records.append((key, fields, value))
+        return records
+
+    def charges(self):
+        """The ids of this domain's charges, as often as they were written."""
+        found = self.read("fleetseal.billing.events")
+        return [h["ce_id"] for _, h, _ in found if h.get("ce_type") == "io.fleetseal.billing.charge.v1"]
+
+    def wanted_events(self):
+        """The ids of the events that the webhook subscribed to."""
+        return {h["ce_id"] for _, h, _ in self.read("fleetseal.events") if h.get("ce_type") in EVENTS_WANTED}
+
+    def settle(self, confirmed, seconds=120):
+        """Waits until as much is billed as was confirmed and the receiver has seen every event it subscribed to, or time is up."""
+        deadline = time.monotonic() + seconds
+        shown = 0
+        while True:
+            charges, wanted = self.charges(), self.wanted_events()
+            seen = {e.get("id") for e in list(self.receiver.verified.values())}
+            # At least: more is a defect, which no waiting mends.
+            if len(charges) >= confirmed and len(wanted) > 0 and wanted <= seen:
+                return charges, wanted, seen
+            if time.monotonic() > deadline:
+                return charges, wanted, seen
+            if time.monotonic() - shown > 1:
+                shown = time.monotonic()
+                self.say(f"settling: {len(charges)} of {confirmed} billed, {len(wanted & seen)} of {len(wanted)} webhooks")
+            pause(0.2)
