@@ -191,10 +191,10 @@ static void take_deliveries(struct processor *p)
 
 static err_t project(struct processor *p, const struct entity *entity, struct view_record *to)
 {
+    view_record_clear(to);
     if (!entity->deleted) {
         return p->app->project(p->ctx, entity->record_key, entity->record, to);
     }
-    view_record_clear(to);
     to->deleted = true;
     return buf_append_span(&to->key, entity->view_key);
 }

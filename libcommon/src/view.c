@@ -39,7 +39,7 @@ static struct redis_script apply_script = REDIS_SCRIPT(
     "    n = string.byte(v, pos) "
     "    local member = n > 0 and string.sub(v, pos + 1, pos + n) or key "
     "    pos = pos + 1 + n "
-    "    out[i] = {ARGV[1] .. 'i:' .. name, member, struct.unpack('<d', v, pos)} "
+    "    out[i] = {ARGV[1] .. 'i:' .. name, member, (struct.unpack('<d', v, pos))} "
     "    pos = pos + 8 "
     "  end "
     "  return out "
