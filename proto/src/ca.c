@@ -37,16 +37,16 @@ static const struct codec_field subject_fields[] = {
 static const struct codec_table subject_table = CODEC_TABLE(struct ca_subject, subject_fields);
 
 static const struct codec_field request_fields[] = {
-#define T struct ca_request
+#define T struct ca_answered
     {CODEC_UUID(T, id, "id", REQ)},
     {CODEC_STR(T, hash, "hash", OMIT, 0)},
     {CODEC_TIME(T, at_ms, "at", REQ)},
     {CODEC_I32(T, status, "status", REQ, 100, 599)},
 #undef T
 };
-static const struct codec_table request_table = CODEC_TABLE(struct ca_request, request_fields);
+static const struct codec_table request_table = CODEC_TABLE(struct ca_answered, request_fields);
 static const struct codec_field request_element = {
-    CODEC_ELEMENT_OBJECT(struct ca_request, &request_table)};
+    CODEC_ELEMENT_OBJECT(struct ca_answered, &request_table)};
 static const struct codec_field usage_element = {CODEC_ELEMENT_ENUM(ca_key_usage_names)};
 static const struct codec_field extended_element = {CODEC_ELEMENT_ENUM(ca_extended_usage_names)};
 

@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>
-#include <openssl/sha.h>
 #include <pthread.h>
 #include <string.h>
 
+#include "common/digest.h"
 #include "common/partition.h"
 
 #define DAY_MS    INT64_C(86400000)
@@ -236,7 +236,7 @@ void unpack_key(struct unpacker *u, struct device_key *out)
 
 void pack_sha256(struct span bytes, uint8_t out[32])
 {
-    (void)SHA256(bytes.ptr, bytes.len, out);
+    memcpy(out, digest_sha256(bytes).bytes, DIGEST_LEN);
 }
 
 /* A profile UID is 6 base62 digits of the domain's hash and 16 random ones: 5 and 12 bytes as

@@ -84,7 +84,7 @@ static bool fails_to_be_longer(struct device_request *r, const struct device *d,
         d->operation.validity_s > 0 ? d->operation.validity_s : ca->device_validity_s;
     int64_t end_ms = now_ms + validity_s * 1000;
     end_ms = end_ms > ca->not_after_ms ? ca->not_after_ms : end_ms;
-    if (end_ms / 1000 > d->certificate.not_after_ms / 1000) {
+    if (end_ms > d->certificate.not_after_ms) {
         return false;
     }
     life_fail_operation(&r->outcome, refusal_code(REFUSAL_NOT_LONGER), now_ms);

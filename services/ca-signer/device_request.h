@@ -56,6 +56,7 @@ struct device_request {
     struct device_proof proof;
     struct device_snapshots snapshots;
     struct device_outcome outcome;
+    int64_t now_ms;               /* of the decision, for sign */
     struct cert_out *certificate; /* owned: what sign made */
     err_t sign_error;
     struct fault sign_fault;

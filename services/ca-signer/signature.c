@@ -2,7 +2,6 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <openssl/x509.h>
 
 #include "keystore_backend.h"
@@ -27,9 +26,4 @@ err_t signature_verify(struct span spki, struct span message, struct span signat
                 EVP_DigestVerify(md, signature.ptr, signature.len, message.ptr, message.len) == 1;
     ERR_clear_error();
     return good ? ERR_OK : ERR_UNAUTHORIZED;
-}
-
-void signature_sha256(struct span bytes, uint8_t out[32])
-{
-    (void)SHA256(bytes.ptr, bytes.len, out);
 }

@@ -15,6 +15,4 @@
  */
 MUST_USE err_t signature_verify(struct span spki, struct span message, struct span signature);
 
-void signature_sha256(struct span bytes, uint8_t out[32]);
-
 #endif

@@ -63,7 +63,7 @@ struct ca_subject {
 };
 
 /* A request that was answered: a repeat gets the same answer. */
-struct ca_request {
+struct ca_answered {
     struct uuid id;
     char hash[65]; /* of the requester's body */
     int64_t at_ms;
@@ -91,7 +91,7 @@ struct ca {
     enum ca_state state;
     int64_t created_at_ms;
     char request_hash[65]; /* of the body that made it */
-    struct ca_request requests[CA_REQUESTS_MAX];
+    struct ca_answered requests[CA_REQUESTS_MAX];
     size_t requests_count;
     int64_t updated_at_ms;
     cJSON *extra; /* fields of a newer version, kept; owned */
