@@ -338,6 +338,7 @@ static void turn(struct processor *p)
         rebuild(p, "poll", e);
         return;
     }
+    recovery_patrol(p);
     if (recovery_needed(p)) {
         if (proc_mono(p) >= p->retry_at_ms) {
             recovery_step(p, backlog_total(p) > 0 ? 0 : IDLE_POLL_MS / 2);

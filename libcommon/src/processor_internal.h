@@ -180,6 +180,7 @@ struct processor {
 
     int64_t next_begin_ms; /* mono: no transaction begins before, unless a batch is full */
     int64_t retry_at_ms;   /* mono: something was away; nothing is tried before */
+    int64_t patrol_at_ms;  /* mono: the marks of live partitions are looked at then */
     struct backoff back_off;
     unsigned cautious; /* rounds of size one that are left after an unclean exit */
 };
@@ -223,6 +224,9 @@ err_t round_commit(struct processor *p) MUST_USE;
  * log. */
 void recovery_step(struct processor *p, int may_wait_ms);
 bool recovery_needed(const struct processor *p);
+/* Every second: a live partition whose view shows another mark than the one held (Redis was flushed
+ * or failed over) falls behind, also when no request comes that would notice. */
+void recovery_patrol(struct processor *p);
 void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
 
 /* processor_guard.c */

@@ -17,6 +17,7 @@
 #include "common/log.h"
 
 #define COMMITTED_TIMEOUT_MS 500
+#define PATROL_MS            1000 /* between two looks at the marks of live partitions */
 #define WATERMARK_TIMEOUT_MS 5000
 #define READ_MAX             1000
 #define LOG_ID_KEY           "#log"
@@ -47,6 +48,31 @@ struct recovery {
     int64_t started_ms;
     uint64_t records;
 };
+
+void recovery_patrol(struct processor *p)
+{
+    int64_t now_ms = proc_mono(p);
+    if (now_ms < p->patrol_at_ms) {
+        return;
+    }
+    p->patrol_at_ms = now_ms + PATROL_MS;
+    for (unsigned i = 0; i < p->part_count; i++) {
+        struct part *part = &p->parts[i];
+        struct view_mark mark = VIEW_MARK_NONE;
+        if (part->state != PART_LIVE) {
+            continue;
+        }
+        err_t e = view_mark_read(p->redis, p->app->view_letter, part->number, &mark);
+        if (e != ERR_OK) {
+            return; /* Redis is away: the next round, or the next patrol, will see what it holds */
+        }
+        if (!view_mark_eq(&mark, &part->mark)) {
+            log_info(NULL, "view_lost", LOG_STR("app", p->app->name),
+                     LOG_INT("partition", part->number));
+            part->state = PART_BEHIND;
+        }
+    }
+}
 
 bool recovery_needed(const struct processor *p)
 {
