@@ -194,7 +194,11 @@ err_t registry_project(void *ctx, struct span record_key, struct span value, str
         return err;
     }
     CLEANUP(registry_record_free) struct registry_record *record = state;
+    view_record_clear(to);
     err = index_record(record, record_key, to);
+    if (err == ERR_OK) {
+        err = buf_append_span(&to->key, record_key);
+    }
     return err != ERR_OK ? err : buf_append_span(&to->payload, value);
 }
 

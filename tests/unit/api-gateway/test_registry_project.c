@@ -59,6 +59,7 @@ static void test_indexes(void **state)
     view_record_init(&r);
     assert_ok(project(DOMAIN "/profile/" PROFILE, profile, &r));
     assert_span(buf_span(&r.payload), profile);
+    assert_span(buf_span(&r.key), DOMAIN "/profile/" PROFILE);
     assert_int_equal(r.index_count, 2);
     assert_index(&r, 0, "keys", DOMAIN "/profile/" PROFILE, 0);
     assert_index(&r, 1, "alias", "profile:" PROFILE "\n" DOMAIN "/profile/" PROFILE, 0);

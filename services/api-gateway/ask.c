@@ -1,0 +1,367 @@
+#include "ask.h"
+
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "common/json.h"
+#include "common/log.h"
+
+#define KEY_HEADER_MAX 255
+#define REPLY_MAX      ((size_t)8 * 1024 * 1024)
+#define GUARD_TTL_S    "600"
+/* The server's own deadline is a net under the waiter's: Kafka may take this long to say that
+ * nothing was stored. */
+#define NET_MS 8000
+
+static const struct json_limits reply_limits = {
+    .max_bytes = REPLY_MAX, .max_depth = 16, .max_values = 200000};
+
+/* A client that waits. Freed when the last of its requests has ended. */
+struct waiting {
+    pthread_mutex_t lock;
+    struct http_ticket *ticket;
+    const struct api_call *call;
+    struct ask_extra extra;
+    size_t remaining;
+    bool bulk;
+    char last_id[UUID_TEXT_SIZE];
+    enum reply_outcome worst;
+    cJSON *reply; /* of a single request, or the first refusal of a bulk; owned */
+    cJSON *sums;  /* of a bulk: the numbers of all results; owned */
+};
+
+/* ---- the request's id ---- */
+
+static bool printable(const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < 0x20 || text[i] > 0x7e) {
+            return false;
+        }
+    }
+    return len >= 1 && len <= KEY_HEADER_MAX;
+}
+
+err_t ask_request_id(struct exchange *x, struct uuid *ret, struct fault *fault)
+{
+    char random[UUID_TEXT_SIZE];
+    const char *key = http_request_header(x->req, "Idempotency-Key");
+    if (key == NULL) {
+        struct uuid fresh = uuid_v4();
+        uuid_format(&fresh, random);
+        key = random;
+    } else if (!printable(key)) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "Idempotency-Key",
+                         "must be 1..%d printable ASCII characters", KEY_HEADER_MAX);
+    }
+    const char *who = x->domain[0] != '\0' ? x->domain : "operator";
+    *ret = UUID_V5(span_str(who), span_str(key), span_str(x->call->path));
+    return ERR_OK;
+}
+
+/* ---- answers ---- */
+
+static struct http_response *unknown_outcome(enum reply_outcome outcome)
+{
+    struct fault fault;
+    if (outcome == REPLY_NOT_SENT) {
+        (void)fault_set(&fault, ERR_UNAVAILABLE, "not_sent", "",
+                        "the log cannot be written just now; nothing was done, try again");
+    } else {
+        (void)fault_set(&fault, ERR_UNAVAILABLE, "outcome_unknown", "",
+                        "the log did not acknowledge in time; repeat the request with the same "
+                        "Idempotency-Key to learn the outcome");
+    }
+    return http_response_fault(ERR_UNAVAILABLE, &fault);
+}
+
+static void add_extra(cJSON *object, const cJSON *result, const struct ask_extra *extra)
+{
+    if (extra == NULL || extra->name == NULL) {
+        return;
+    }
+    if (extra->proof_name != NULL && result != NULL) {
+        const cJSON *proof = cJSON_GetObjectItemCaseSensitive(result, extra->proof_name);
+        if (!cJSON_IsString(proof) || strcmp(proof->valuestring, extra->proof) != 0) {
+            return; /* a repeat: the secret of the first request counts, and was shown then */
+        }
+    }
+    (void)cJSON_AddStringToObject(object, extra->name, extra->value);
+}
+
+static struct http_response *accepted(const struct waiting *w)
+{
+    CLEANUP_JSON cJSON *json = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(json, "RequestUID", w->last_id);
+    (void)cJSON_AddStringToObject(json, "Status", "pending");
+    add_extra(json, NULL, &w->extra);
+    struct http_response *response = api_response(202, json);
+    http_response_set_header(response, "Location", "/v1/request/get");
+    http_response_set_retry_after(response, 1);
+    return response;
+}
+
+static const char *text_of(const cJSON *object, const char *name, const char *otherwise)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsString(item) ? item->valuestring : otherwise;
+}
+
+#define FIELDS_MAX 16
+static struct http_response *show_refusal(unsigned status, const cJSON *reply)
+{
+    struct http_error_field fields[FIELDS_MAX];
+    size_t n = 0;
+    const cJSON *field = NULL;
+    cJSON_ArrayForEach(field, cJSON_GetObjectItemCaseSensitive(reply, "fields"))
+    {
+        if (n < FIELDS_MAX) {
+            fields[n++] = (struct http_error_field){.field = text_of(field, "field", ""),
+                                                    .message = text_of(field, "message", "")};
+        }
+    }
+    return http_response_error(status, text_of(reply, "type", "internal_error"),
+                               text_of(reply, "message", "the request was refused"), fields, n);
+}
+
+static struct http_response *show_reply(const struct api_call *call, const cJSON *reply,
+                                        const struct ask_extra *extra)
+{
+    const cJSON *status = cJSON_GetObjectItemCaseSensitive(reply, "status");
+    int64_t code = 0;
+    if (!json_integer(status, &code) || code < 200 || code > 599) {
+        return http_response_fault(ERR_INTERNAL, NULL);
+    }
+    if (code >= 300) {
+        return show_refusal((unsigned)code, reply);
+    }
+    const cJSON *result = cJSON_GetObjectItemCaseSensitive(reply, "result");
+    CLEANUP_JSON cJSON *json = call->show(result);
+    if (json == NULL) {
+        return http_response_fault(ERR_INTERNAL, NULL);
+    }
+    add_extra(json, result, extra);
+    return api_response((unsigned)code, json);
+}
+
+struct http_response *ask_show(const struct api_call *call, struct span reply,
+                               const struct ask_extra *extra)
+{
+    CLEANUP_JSON cJSON *json = NULL;
+    if (json_decode(reply, &reply_limits, &json, NULL) != ERR_OK) {
+        return http_response_fault(ERR_INTERNAL, NULL);
+    }
+    return show_reply(call, json, extra);
+}
+
+/* ---- the waiting client ---- */
+
+static void waiting_free(struct waiting *w)
+{
+    cJSON_Delete(w->reply);
+    cJSON_Delete(w->sums);
+    OPENSSL_cleanse(&w->extra, sizeof w->extra);
+    (void)pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+static void finish(struct waiting *w)
+{
+    struct http_response *response = NULL;
+    if (w->worst == REPLY_NONE) {
+        response = accepted(w);
+    } else if (w->worst != REPLY_ANSWERED) {
+        response = unknown_outcome(w->worst);
+    } else if (w->reply != NULL) {
+        response = show_reply(w->call, w->reply, &w->extra);
+    } else {
+        CLEANUP_JSON cJSON *json = w->call->show(w->sums);
+        response = api_response(200, json);
+    }
+    /* ERR_STALE: the server had answered before, nothing is left to do */
+    err_t err = http_resume(TAKE(w->ticket), response);
+    log_debug("ask", NULL, "resumed", LOG_ERR("error", err));
+    waiting_free(w);
+}
+
+static void add_sums(struct waiting *w, const cJSON *result)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, result)
+    {
+        if (cJSON_IsNumber(item)) {
+            cJSON *sum = cJSON_GetObjectItemCaseSensitive(w->sums, item->string);
+            if (sum == NULL) {
+                (void)cJSON_AddNumberToObject(w->sums, item->string, item->valuedouble);
+            } else {
+                (void)cJSON_SetNumberHelper(sum, sum->valuedouble + item->valuedouble);
+            }
+        }
+    }
+}
+
+static void take_reply(struct waiting *w, struct span text)
+{
+    cJSON *json = NULL;
+    if (json_decode(text, &reply_limits, &json, NULL) != ERR_OK) {
+        json = cJSON_CreateObject(); /* shown as an internal error */
+    }
+    int64_t status = 0;
+    bool fine = json_integer(cJSON_GetObjectItemCaseSensitive(json, "status"), &status) &&
+                status >= 200 && status < 300;
+    if (w->bulk && fine) {
+        add_sums(w, cJSON_GetObjectItemCaseSensitive(json, "result"));
+        cJSON_Delete(json);
+    } else if (w->reply == NULL) {
+        w->reply = json;
+    } else {
+        cJSON_Delete(json);
+    }
+}
+
+/* Of the outcomes of a bulk the least certain one is told: what is unknown beats what failed beats
+ * what takes long. */
+static int rank(enum reply_outcome outcome)
+{
+    static const int ranks[] = {
+        [REPLY_ANSWERED] = 0, [REPLY_NONE] = 1, [REPLY_NOT_SENT] = 2, [REPLY_UNKNOWN] = 3};
+    return ranks[outcome];
+}
+
+static void leave(struct waiting *w)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    bool last = --w->remaining == 0;
+    (void)pthread_mutex_unlock(&w->lock);
+    if (last) {
+        finish(w);
+    }
+}
+
+static void ended(struct waiting *w, enum reply_outcome outcome, struct span reply)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    if (outcome == REPLY_ANSWERED) {
+        take_reply(w, reply);
+    }
+    if (rank(outcome) > rank(w->worst)) {
+        w->worst = outcome;
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+    leave(w);
+}
+
+static void on_done(void *ctx, enum reply_outcome outcome, struct span reply)
+{
+    ended(ctx, outcome, reply);
+}
+
+/* ---- sending ---- */
+
+void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body)
+{
+    ask->items = xcalloc(1, sizeof *ask->items);
+    ask->items[0] = (struct ask_item){.id = *id, .body = body};
+    ask->item_count = 1;
+    ask->deadline_ms = x->door->config->answer_timeout_ms;
+}
+
+static void fill_envelope(const struct exchange *x, const struct ask *ask, struct envelope *e)
+{
+    *e = (struct envelope){.time_ms = x->now_ms};
+    (void)snprintf(e->type, sizeof e->type, "%s", ask->type);
+    memcpy(e->domain, x->domain, sizeof e->domain);
+    memcpy(e->hash, ask->hash, sizeof ask->hash);
+    const char *trace = http_request_traceparent(x->req);
+    (void)snprintf(e->traceparent, sizeof e->traceparent, "%s", trace != NULL ? trace : "");
+    (void)snprintf(e->reply_to, sizeof e->reply_to, "%s", reply_waiter_channel(x->door->waiter));
+    (void)snprintf(e->actor_kind, sizeof e->actor_kind, "%s",
+                   x->caller->kind == CALLER_OPERATOR ? "operator" : "access-key");
+    (void)snprintf(e->actor_id, sizeof e->actor_id, "%s", x->caller->id);
+}
+
+/* Whoever asks later must be of the same domain, and is shown the answer as this call would have.
+ */
+static void remember(struct exchange *x, const char *request_id)
+{
+    char key[64];
+    char value[160];
+    (void)snprintf(key, sizeof key, "g:t:rq:%s", request_id);
+    (void)snprintf(value, sizeof value, "%s %s", x->domain, x->call->path);
+    err_t err =
+        redis_command_str(x->redis, NULL, "SET", key, value, "EX", GUARD_TTL_S, (char *)NULL);
+    if (err != ERR_OK) {
+        log_limited(LOG_LEVEL_WARN, NULL, "request_not_remembered", LOG_ERR("error", err));
+    }
+}
+
+static err_t send_item(struct exchange *x, const struct ask *ask, const struct ask_item *item,
+                       struct envelope *e, struct waiting *w)
+{
+    uuid_format(&item->id, e->id);
+    CLEANUP_BUF struct buf value = BUF_INIT(ENVELOPE_MAX);
+    err_t err = envelope_encode(e, item->body, &value);
+    if (err != ERR_OK) {
+        return err;
+    }
+    const struct kafka_header headers[] = {{"traceparent", span_str(e->traceparent)}};
+    const struct kafka_record record = {
+        .topic = ask->topic,
+        .partition = api_partition(x->door, ask->key),
+        .key = span_str(ask->record_key[0] != '\0' ? ask->record_key : ask->key),
+        .value = buf_span(&value),
+        .headers = headers,
+        .headers_count = e->traceparent[0] != '\0' ? 1 : 0,
+    };
+    return reply_waiter_send(x->door->waiter, &record, e->id, (int)ask->deadline_ms, on_done, w);
+}
+
+static void release(struct ask *ask)
+{
+    for (size_t i = 0; i < ask->item_count; i++) {
+        cJSON_Delete(ask->items[i].body);
+    }
+    free(ask->items);
+    OPENSSL_cleanse(&ask->extra, sizeof ask->extra);
+}
+
+static struct http_response *on_wake(struct http_request *req, void *ctx, enum http_wake why)
+{
+    (void)ctx;
+    (void)why;
+    /* Neither stored nor refused by now: repeating it is the way to know. */
+    log_debug("ask", NULL, "woken", LOG_STR("request", http_request_id(req)));
+    return unknown_outcome(REPLY_UNKNOWN);
+}
+
+void ask_send(struct exchange *x, struct ask *ask)
+{
+    struct waiting *w = xcalloc(1, sizeof *w);
+    (void)pthread_mutex_init(&w->lock, NULL);
+    w->call = x->call;
+    w->extra = ask->extra;
+    w->bulk = ask->item_count > 1;
+    w->sums = w->bulk ? cJSON_CreateObject() : NULL;
+    /* one more than there are items: the handler's own, so that the last reply cannot end it while
+     * it still sends */
+    w->remaining = ask->item_count + 1;
+    /* Items of a bulk are decided in order: when the last one is answered, all are. */
+    uuid_format(&ask->items[ask->item_count - 1].id, w->last_id);
+    memcpy(x->caller->request_id, w->last_id, sizeof w->last_id);
+    remember(x, w->last_id);
+    w->ticket = http_suspend(x->req, (uint32_t)(ask->deadline_ms + NET_MS), on_wake);
+    struct envelope e;
+    fill_envelope(x, ask, &e);
+    for (size_t i = 0; i < ask->item_count; i++) {
+        err_t err = send_item(x, ask, &ask->items[i], &e, w);
+        if (err != ERR_OK) {
+            log_limited(LOG_LEVEL_WARN, NULL, "request_not_sent", LOG_STR("topic", ask->topic),
+                        LOG_ERR("error", err));
+            ended(w, REPLY_NOT_SENT, span_of(NULL, 0));
+        }
+    }
+    release(ask);
+    leave(w);
+}

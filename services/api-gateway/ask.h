@@ -1,0 +1,54 @@
+/*
+ * Asking an owner on behalf of an HTTP request: build the envelope, send it, suspend the client,
+ * answer when the reply is there, or 202 with the id under which the outcome can be read later.
+ * Handler's thread; the answer is made on a thread of the reply waiter.
+ */
+#ifndef API_GATEWAY_ASK_H
+#define API_GATEWAY_ASK_H
+
+#include "api.h"
+#include "proto/envelope.h"
+
+/*
+ * The id of the request this exchange makes: uuid5 of the domain (or "operator"), the
+ * Idempotency-Key (else a random one) and the call's path. ERR_INVALID with `fault`: the header is
+ * not 1..255 printable characters.
+ */
+err_t ask_request_id(struct exchange *x, struct uuid *ret, struct fault *fault) MUST_USE;
+
+/* What is added to a successful answer beside what the owner says: secrets shown once. */
+struct ask_extra {
+    const char *name; /* static; NULL: none */
+    char value[128];
+    /* The owner's result has this member with this base64 or text only if it took this secret, not
+     * an earlier one under the same Idempotency-Key; NULL: unconditional. */
+    const char *proof_name;
+    char proof[1024];
+};
+
+struct ask_item {
+    struct uuid id;
+    cJSON *body; /* owned by the ask, deleted once sent */
+};
+
+struct ask {
+    const char *topic;               /* static */
+    const char *type;                /* static */
+    char key[UUID_TEXT_SIZE];        /* partition key */
+    char record_key[UUID_TEXT_SIZE]; /* "": the partition key */
+    struct ask_item *items;          /* owned; more than one: a bulk whose numbers are added up */
+    size_t item_count;
+    char hash[33]; /* of the client's body */
+    struct ask_extra extra;
+    int64_t deadline_ms;
+};
+/* Takes `body`; one item, the exchange's body hash and deadline. */
+void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body);
+/* Sends and suspends, or answers with the reason why not. Takes what `ask` owns. */
+void ask_send(struct exchange *x, struct ask *ask);
+
+/* Shows a stored reply as the call would have: for /v1/request/get. Any thread. */
+struct http_response *ask_show(const struct api_call *call, struct span reply,
+                               const struct ask_extra *extra);
+
+#endif

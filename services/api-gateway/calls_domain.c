@@ -1,0 +1,188 @@
+/*
+ * Domains.
+ */
+#include "calls.h"
+#include "proto/topics.h"
+#include "write.h"
+
+static bool email_rule(const void *text)
+{
+    const char *email = text;
+    const char *at = strchr(email, '@');
+    return at != NULL && at != email && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
+           strpbrk(email, " \t\r\n,;<>") == NULL;
+}
+
+static const struct codec_field contact_fields[] = {
+    {CODEC_STR(struct registry_contact, name, "Name", CODEC_OMIT_ZERO, 0)},
+    {CODEC_STR(struct registry_contact, email, "Email", CODEC_REQUIRED, 3),
+     CODEC_RULE(email_rule, "an e-mail address")},
+    {CODEC_ENUM(struct registry_contact, role, "Role", 0, registry_contact_role_names)},
+};
+static const struct codec_table contact_table =
+    CODEC_TABLE(struct registry_contact, contact_fields);
+static const struct codec_field contact_element = {
+    CODEC_ELEMENT_OBJECT(struct registry_contact, &contact_table)};
+
+struct create_body {
+    API_BODY_HEAD;
+    struct registry_domain_create create;
+};
+static const struct codec_field create_fields[] = {
+    {CODEC_STR(struct create_body, create.name, "Name", CODEC_REQUIRED, 1)},
+    {CODEC_STR(struct create_body, create.company, "Company", CODEC_OMIT_ZERO, 0)},
+    {CODEC_STR(struct create_body, create.address, "Address", CODEC_OMIT_ZERO, 0)},
+    {CODEC_ARRAY(struct create_body, create.contacts, create.contacts_count, "Contacts",
+                 CODEC_OMIT_ZERO, 0, &contact_element)},
+    {CODEC_ENUM(struct create_body, create.account_type, "AccountType", CODEC_REQUIRED,
+                registry_account_names)},
+};
+static const struct codec_table create_table = CODEC_TABLE(struct create_body, create_fields);
+
+static cJSON *show_domain(const struct registry_domain *d)
+{
+    cJSON *json = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(json, "DomainUID", d->id);
+    (void)cJSON_AddStringToObject(json, "Name", d->name);
+    api_add_text(json, "Company", d->company);
+    api_add_text(json, "Address", d->address);
+    cJSON *contacts = cJSON_AddArrayToObject(json, "Contacts");
+    for (size_t i = 0; i < d->contacts_count; i++) {
+        cJSON *contact = cJSON_CreateObject();
+        api_add_text(contact, "Name", d->contacts[i].name);
+        (void)cJSON_AddStringToObject(contact, "Email", d->contacts[i].email);
+        (void)cJSON_AddStringToObject(
+            contact, "Role", codec_name_of(registry_contact_role_names, (int)d->contacts[i].role));
+        (void)cJSON_AddItemToArray(contacts, contact);
+    }
+    (void)cJSON_AddStringToObject(json, "AccountType",
+                                  codec_name_of(registry_account_names, (int)d->account_type));
+    cJSON *limits = cJSON_AddObjectToObject(json, "Limits");
+    (void)cJSON_AddNumberToObject(limits, "RootCAs", d->limits.cas);
+    (void)cJSON_AddNumberToObject(limits, "AccessKeys", d->limits.access_keys);
+    cJSON *usage = cJSON_AddObjectToObject(json, "Usage");
+    (void)cJSON_AddNumberToObject(usage, "RootCAs", d->usage.cas);
+    (void)cJSON_AddNumberToObject(usage, "AccessKeys", d->usage.access_keys);
+    (void)cJSON_AddNumberToObject(usage, "DeviceProfiles", d->usage.profiles);
+    (void)cJSON_AddNumberToObject(usage, "Webhooks", d->usage.webhooks);
+    api_add_time(json, "CreatedAt", d->created_at);
+    return json;
+}
+
+static cJSON *show_result(const cJSON *result)
+{
+    CLEANUP(registry_record_free)
+    struct registry_record *r = registry_from_result(REGISTRY_DOMAIN, result);
+    return r != NULL ? show_domain(&r->of.domain) : NULL;
+}
+
+static void create(struct exchange *x)
+{
+    const struct create_body *body = x->body;
+    struct ask ask;
+    struct uuid id;
+    if (!write_begin(x, REGISTRY_REQUEST_DOMAIN_CREATE, &ask, &id)) {
+        return;
+    }
+    /* the domain is the aggregate: it names its own partition */
+    uuid_format(&id, x->domain);
+    memcpy(ask.key, x->domain, sizeof ask.key);
+    memcpy(x->caller->domain, x->domain, sizeof x->domain);
+    ask_one(x, &ask, &id, write_body(&registry_domain_create_table, &body->create));
+    ask_send(x, &ask);
+}
+
+static void get(struct exchange *x)
+{
+    CLEANUP(registry_record_free)
+    struct registry_record *r = registry_read(x, REGISTRY_DOMAIN, x->domain, "DomainUID");
+    if (r != NULL) {
+        api_reply(x, 200, show_domain(&r->of.domain));
+    }
+}
+
+#define PAGE_BYTES ((size_t)32 * 1024 * 1024)
+
+static err_t load_page(struct exchange *x, const struct views_members *members, size_t n,
+                       cJSON *data)
+{
+    struct views_want *wants = xcalloc(n + 1, sizeof *wants);
+    char(*keys)[REGISTRY_KEY_SIZE] = xcalloc(n + 1, sizeof *keys);
+    struct span *payloads = xcalloc(n + 1, sizeof *payloads);
+    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
+    for (size_t i = 0; i < n; i++) {
+        const struct views_member *m = &members->items[i];
+        char id[UUID_TEXT_SIZE] = "";
+        memcpy(id, m->bytes, m->len < sizeof id ? m->len : sizeof id - 1);
+        registry_key(id, REGISTRY_DOMAIN, id, keys[i]);
+        wants[i] = (struct views_want){
+            .letter = VIEW_REGISTRY, .partition = m->partition, .key = span_str(keys[i])};
+    }
+    err_t err = views_get_many(x->redis, wants, n, &arena, payloads);
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        CLEANUP(registry_record_free) struct registry_record *r = NULL;
+        if (payloads[i].ptr != NULL &&
+            registry_record_decode(REGISTRY_DOMAIN, payloads[i], &r) == ERR_OK) {
+            (void)cJSON_AddItemToArray(data, show_domain(&r->of.domain));
+        }
+    }
+    free(wants);
+    free(keys);
+    free(payloads);
+    return err;
+}
+
+static void list(struct exchange *x)
+{
+    const struct api_page_body *page = x->body;
+    size_t limit = api_limit(page->has_limit, page->limit);
+    const struct views_range range = {
+        .letter = VIEW_REGISTRY,
+        .index = span_str("domains"),
+        .partition = -1,
+        .after = span_str(page->after),
+        .descending = page->order == API_DESC,
+        .limit = limit + 1,
+    };
+    CLEANUP(views_members_deinit) struct views_members members = {0};
+    err_t err = views_list(x->door->views, x->redis, &range, &members);
+    size_t n = members.count < limit ? members.count : limit;
+    cJSON *data = cJSON_CreateArray();
+    if (err == ERR_OK) {
+        err = load_page(x, &members, n, data);
+    }
+    if (err != ERR_OK) {
+        cJSON_Delete(data);
+        api_view_failed(x, err, "", "list", "");
+        return;
+    }
+    char last[UUID_TEXT_SIZE] = "";
+    if (n > 0 && members.items[n - 1].len < sizeof last) {
+        memcpy(last, members.items[n - 1].bytes, members.items[n - 1].len);
+    }
+    api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+}
+
+const struct api_call calls_domain[] = {
+    {.path = "/v1/domain/create",
+     .access = API_OPERATOR,
+     .write = true,
+     .body = &create_table,
+     .max_body = 16384,
+     .max_values = 128,
+     .serve = create,
+     .show = show_result},
+    {.path = "/v1/domain/get",
+     .access = API_DOMAIN,
+     .body = &api_empty_table,
+     .max_body = 4096,
+     .max_values = 16,
+     .serve = get},
+    {.path = "/v1/domain/list",
+     .access = API_OPERATOR,
+     .body = &api_page_table,
+     .max_body = 4096,
+     .max_values = 16,
+     .serve = list},
+    {0},
+};

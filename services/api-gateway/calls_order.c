@@ -1,0 +1,144 @@
+/*
+ * Orders: renewing a list of devices, and what became of it. The scheduler owns orders; how far
+ * each device is stands in its own view.
+ */
+#include <stdio.h>
+
+#include "calls.h"
+#include "common/json.h"
+#include "devices.h"
+#include "duration.h"
+#include "orders.h"
+#include "proto/ca.h"
+#include "proto/topics.h"
+#include "write.h"
+
+#define DEVICES_MAX 10000
+#define BODY_MAX    ((size_t)1024 * 1024)
+#define VALUES_MAX  20000
+
+struct uid {
+    char text[DEVICE_UID_LEN + 1];
+};
+static const struct codec_field uid_element = {
+    CODEC_ELEMENT_STR(sizeof(struct uid), DEVICE_UID_LEN),
+    CODEC_RULE(devices_uid_rule, "16 hexadecimal digits")};
+
+struct renew_body {
+    API_BODY_HEAD;
+    struct uid *devices;
+    size_t devices_count;
+    char validity[DURATION_TEXT_SIZE];
+};
+static const struct codec_field renew_fields[] = {
+    API_DOMAIN_ROW(struct renew_body),
+    {CODEC_ARRAY_HEAP(struct renew_body, devices, devices_count, "RoTPublicUIDs", CODEC_REQUIRED, 1,
+                      DEVICES_MAX, &uid_element)},
+    {CODEC_STR(struct renew_body, validity, "Validity", CODEC_OMIT_ZERO, 0),
+     CODEC_RULE(duration_valid, DURATION_WORDS)},
+};
+static const struct codec_table renew_table = CODEC_TABLE(struct renew_body, renew_fields);
+
+struct get_body {
+    API_BODY_HEAD;
+    char uid[UUID_TEXT_SIZE];
+};
+static const struct codec_field get_fields[] = {
+    API_DOMAIN_ROW(struct get_body),
+    {CODEC_STR(struct get_body, uid, "OrderUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
+     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
+};
+static const struct codec_table get_table = CODEC_TABLE(struct get_body, get_fields);
+
+static cJSON *order_request(struct renew_body *body, int64_t validity_s)
+{
+    cJSON *json = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(json, "kind", "renew");
+    if (validity_s > 0) {
+        (void)cJSON_AddNumberToObject(json, "validity_s", (double)validity_s);
+    }
+    cJSON *devices = cJSON_AddArrayToObject(json, "devices");
+    for (size_t i = 0; i < body->devices_count; i++) {
+        devices_lower(body->devices[i].text);
+        (void)cJSON_AddItemToArray(devices, cJSON_CreateString(body->devices[i].text));
+    }
+    return json;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcasecmp(((const struct uid *)a)->text, ((const struct uid *)b)->text);
+}
+
+/* A device listed twice would be answered twice for one operation. */
+static bool named_twice(struct exchange *x, const struct renew_body *body)
+{
+    struct uid *sorted = xcalloc(body->devices_count, sizeof *sorted);
+    memcpy(sorted, body->devices, body->devices_count * sizeof *sorted);
+    qsort(sorted, body->devices_count, sizeof *sorted, by_text);
+    bool twice = false;
+    for (size_t i = 1; i < body->devices_count && !twice; i++) {
+        twice = by_text(&sorted[i - 1], &sorted[i]) == 0;
+        if (twice) {
+            api_refuse(x, ERR_INVALID, "validation_error", "RoTPublicUIDs",
+                       "device %s is listed more than once", sorted[i].text);
+        }
+    }
+    free(sorted);
+    return twice;
+}
+
+static void renew(struct exchange *x)
+{
+    struct renew_body *body = x->body;
+    int64_t validity_s = 0;
+    if (body->validity[0] != '\0' &&
+        (duration_parse(body->validity, &validity_s) != ERR_OK || validity_s > CA_VALIDITY_MAX_S)) {
+        api_refuse(x, ERR_INVALID, "validation_error", "Validity", "must be at most 100y");
+        return;
+    }
+    struct ask ask;
+    struct uuid id;
+    if (named_twice(x, body) || !write_begin(x, "order.create.v1", &ask, &id)) {
+        return;
+    }
+    ask.topic = TOPIC_ORDER_REQUESTS;
+    uuid_format(&id, ask.key); /* the order is the aggregate */
+    ask_one(x, &ask, &id, order_request(body, validity_s));
+    ask_send(x, &ask);
+}
+
+static void get(struct exchange *x)
+{
+    const struct get_body *body = x->body;
+    orders_get(x, body->uid);
+}
+
+static void list(struct exchange *x)
+{
+    orders_list(x);
+}
+
+const struct api_call calls_order[] = {
+    {.path = "/v1/ztp/devicecertificate/renew",
+     .access = API_DOMAIN,
+     .write = true,
+     .body = &renew_table,
+     .max_body = BODY_MAX,
+     .max_values = VALUES_MAX,
+     .serve = renew,
+     .show = orders_show_result},
+    {.path = "/v1/ztp/order/get",
+     .access = API_DOMAIN,
+     .body = &get_table,
+     .max_body = 4096,
+     .max_values = 16,
+     .serve = get},
+    {.path = "/v1/ztp/order/list",
+     .access = API_DOMAIN,
+     .body = &api_page_table,
+     .max_body = 4096,
+     .max_values = 16,
+     .serve = list},
+    {0},
+};

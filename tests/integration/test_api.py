@@ -1,0 +1,269 @@
+"""The operators' API on the real stack: the registry's own things, idempotency, isolation, and what happens to writes when Redis or
+Kafka fail. What would break a user: a write that is acknowledged and lost, one domain seeing another's, a secret shown twice."""
+
+import uuid
+
+import openapi_spec_validator
+import pytest
+
+import harness
+import openapi
+from api_client import Gateway, check_error, eventually
+
+UID_1, UID_2 = "00112233445566aa", "00112233445566bb"
+NOBODY = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+
+
+@pytest.fixture
+def gateway(start_service, work_folder):
+    return Gateway(start_service, work_folder)
+
+
+def test_description_is_valid_and_served(gateway):
+    openapi_spec_validator.validate(openapi.description())
+    answer = gateway.client().session.get(gateway.url + "/openapi.yaml", timeout=10)
+    assert answer.status_code == 200
+    assert answer.content == openapi.PATH.read_bytes()
+
+
+def test_every_example_fits_its_schema():
+    for path, methods in openapi.description()["paths"].items():
+        body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json")
+        if body:
+            pointer = f"/paths/{openapi.escape(path)}/post/requestBody/content/application~1json/schema"
+            assert not list(openapi.validator(pointer).iter_errors(body["example"])), path
+
+
+def test_domain_and_access_keys(gateway):
+    created = gateway.operator.ok(
+        "/v1/domain/create",
+        Name="Acme",
+        Company="Acme AG",
+        AccountType="developer",
+        Contacts=[{"Email": "ops@example.com", "Role": "billing"}],
+    )
+    assert created["Limits"] == {"RootCAs": 15, "AccessKeys": 5}
+    domain = created["DomainUID"]
+    assert gateway.operator.ok("/v1/domain/get", DomainUID=domain) == created
+    listed = []
+    after = None
+    while True:
+        page = gateway.operator.ok("/v1/domain/list", Limit=2, **({"After": after} if after else {}))
+        listed += [d["DomainUID"] for d in page["data"]]
+        after = page["after"]
+        if not page["has_more"]:
+            break
+    assert domain in listed and listed == sorted(listed)
+
+    keys = [gateway.operator.ok("/v1/accesskey/create", DomainUID=domain, Name=f"key {i}") for i in range(5)]
+    gateway.operator.refused(
+        "/v1/accesskey/create", 403, "account_limit_exceeded", "access-key-count", DomainUID=domain, Name="sixth"
+    )
+    client = gateway.login(keys[0])
+    rows = client.ok("/v1/accesskey/list")["data"]
+    assert sorted(r["APIKey"] for r in rows) == sorted(k["APIKey"] for k in keys)
+    assert not any("APISecret" in r for r in rows)
+    assert [r["APIKey"] for r in rows if "LastUsedAt" in r] == [keys[0]["APIKey"]]
+
+    # a revoked key: its tokens end at once, it cannot log in, its place is free
+    client.ok("/v1/accesskey/revoke", APIKey=keys[0]["APIKey"])
+    check_error(client.post("/v1/domain/get"), 401, "invalid_auth")
+    login = {"APIKey": keys[0]["APIKey"], "APISecret": keys[0]["APISecret"]}
+    check_error(gateway.client().post("/v1/authenticate", login), 401, "invalid_auth")
+    gateway.operator.ok("/v1/accesskey/create", DomainUID=domain, Name="sixth")
+
+
+def test_refresh(gateway):
+    domain = gateway.operator.ok("/v1/domain/create", Name="R", AccountType="developer")["DomainUID"]
+    key = gateway.operator.ok("/v1/accesskey/create", DomainUID=domain, Name="k")
+    tokens = gateway.client().ok("/v1/authenticate", APIKey=key["APIKey"], APISecret=key["APISecret"])
+    assert tokens["ExpiresIn"] == 3600 and tokens["DomainUID"] == domain
+    again = gateway.client().ok("/v1/authenticate/refresh", RefreshToken=tokens["RefreshToken"])
+    assert gateway.client(again["AuthToken"]).ok("/v1/domain/get")["DomainUID"] == domain
+    # neither token does the other's work
+    gateway.client().refused("/v1/authenticate/refresh", 401, "invalid_auth", RefreshToken=tokens["AuthToken"])
+    check_error(gateway.client(tokens["RefreshToken"]).post("/v1/domain/get"), 401, "invalid_auth")
+    # the bare token is accepted, as older clients send it
+    bare = {"Authorization": tokens["AuthToken"]}
+    assert gateway.client().post("/v1/domain/get", headers=bare).status_code == 200
+
+
+def test_same_key_same_answer(gateway):
+    client, domain = gateway.new_domain()
+    first = client.ok("/v1/accesskey/create", key="once", Name="k")
+    again = client.ok("/v1/accesskey/create", key="once", Name="k")
+    assert "APISecret" in first and "APISecret" not in again
+    assert again == {k: v for k, v in first.items() if k != "APISecret"}
+    client.refused("/v1/accesskey/create", 422, "idempotency_key_reused", "Idempotency-Key", key="once", Name="other")
+    assert client.ok("/v1/domain/get")["Usage"]["AccessKeys"] == 2
+    # the same key of another domain, and for another call, is another request
+    other, _ = gateway.new_domain("Other")
+    assert other.ok("/v1/accesskey/create", key="once", Name="k")["APIKey"] != first["APIKey"]
+    client.ok("/v1/accesskey/revoke", key="once", APIKey=first["APIKey"])
+    client.refused("/v1/accesskey/create", 400, "validation_error", "Idempotency-Key", key="x" * 256, Name="k")
+
+
+def test_spelling_of_a_repeat_does_not_matter(gateway):
+    client, _ = gateway.new_domain()
+    url = "https://example.com/hook"
+    one = '{"URL":"%s","Events":["*"],"Description":"d"}' % url
+    two = '{ "Description" : "d",\n"Events" : [ "*" ] , "URL":"%s" }' % url.replace("/", "\\/")
+    first = client.post("/v1/notification/webhook/create", data=one, key="k")
+    again = client.post("/v1/notification/webhook/create", data=two, key="k")
+    assert first.status_code == again.status_code == 200
+    assert first.json()["WebhookUID"] == again.json()["WebhookUID"]
+
+
+def test_webhooks(gateway):
+    client, _ = gateway.new_domain()
+    made = client.ok(
+        "/v1/notification/webhook/create",
+        URL="https://hooks.example.com/x?y=1",
+        Events=["io.fleetseal.certificate.renewed.v1", "io.fleetseal.device.*"],
+        Description="test",
+    )
+    assert made.pop("Secret").startswith("whsec_")
+    assert client.ok("/v1/notification/webhook/get", WebhookUID=made["WebhookUID"]) == made
+    assert client.ok("/v1/notification/webhook/list")["data"] == [made]
+    gone = client.ok("/v1/notification/webhook/delete", WebhookUID=made["WebhookUID"])
+    assert gone == {"WebhookUID": made["WebhookUID"], "Status": "deleted"}
+    client.refused("/v1/notification/webhook/get", 404, "not_found", "WebhookUID", WebhookUID=made["WebhookUID"])
+
+
+def test_secrets_stand_nowhere(gateway, kafka, redis):
+    client, domain = gateway.new_domain()
+    key = client.ok("/v1/accesskey/create", Name="k")
+    hook = client.ok("/v1/notification/webhook/create", URL="https://example.com/", Events=["*"])
+    wanted = [key["APISecret"].encode(), hook["Secret"].encode()]
+    for topic in ("registry.requests", "registry.state", "events"):
+        for record in kafka.read("fleetseal." + topic):
+            assert not any(w in (record.value or b"") for w in wanted), topic
+    log = gateway.service.log_path.read_bytes()
+    assert not any(w in log for w in [*wanted, gateway.operator_token.encode(), client.token.encode()])
+
+
+def test_whitelist(gateway):
+    client, _ = gateway.new_domain()
+    answer = client.ok("/v1/device/whitelist/add", Devices=[{"RoTPublicUID": UID_1}, {"RoTPublicUID": UID_2.upper()}])
+    assert answer == {"Added": 2, "Unchanged": 0}
+    rows = client.ok("/v1/device/whitelist/list")["data"]
+    assert [r["RoTPublicUID"] for r in rows] == [UID_1, UID_2]
+    lines = "RoTPublicUID,PublicKey\r\n" + "".join(f"{i:016x}\r\n" for i in range(1, 1234))
+    csv = {"Content-Type": "text/csv"}
+    answer = client.post("/v1/device/whitelist/add", data=lines, headers=csv)
+    assert answer.status_code == 200 and answer.json() == {"Added": 1233, "Unchanged": 0}
+    seen, after = [], None
+    while True:
+        page = client.ok("/v1/device/whitelist/list", Limit=500, **({"After": after} if after else {}))
+        seen += [r["RoTPublicUID"] for r in page["data"]]
+        after = page["after"]
+        if not page["has_more"]:
+            break
+    assert len(seen) == 1235 == len(set(seen)) and seen == sorted(seen)
+    backwards = client.ok("/v1/device/whitelist/list", Limit=2, Order="DESC")["data"]
+    assert [r["RoTPublicUID"] for r in backwards] == [UID_2, UID_1]
+    assert client.ok("/v1/device/whitelist/remove", Devices=[{"RoTPublicUID": UID_1}]) == {"Removed": 1, "Unchanged": 0}
+    for bad, field in (("nonsense\n", "line 1.RoTPublicUID"), (f"{UID_1},!!\n", "line 1.PublicKey"), (f"{UID_1},a,b\n", "line 1")):
+        check_error(client.post("/v1/device/whitelist/add", data=bad, headers=csv), 400, "validation_error", field)
+    check_error(client.post("/v1/device/whitelist/add", data="\n\n", headers=csv), 400, "missing_field")
+
+
+def test_a_device_on_the_list_is_told(gateway, kafka):
+    client, domain = gateway.new_domain()
+    uid = uuid.uuid4().hex[:16]
+    client.ok("/v1/device/whitelist/add", Devices=[{"RoTPublicUID": uid}])
+    requests = [r.json() for r in kafka.read("fleetseal.device.requests") if r.key == uid.encode()]
+    assert [r["type"] for r in requests] == ["device.unblock.v1"]
+    assert requests[0]["domain"] == domain
+
+
+def test_another_domains_things_do_not_exist(gateway):
+    mine, _ = gateway.new_domain("Mine")
+    theirs, their_domain = gateway.new_domain("Theirs")
+    hook = theirs.ok("/v1/notification/webhook/create", URL="https://example.com/", Events=["*"])["WebhookUID"]
+    key = theirs.ok("/v1/accesskey/create", Name="k")["APIKey"]
+    mine.refused("/v1/notification/webhook/get", 404, "not_found", "WebhookUID", WebhookUID=hook)
+    mine.refused("/v1/notification/webhook/delete", 404, "not_found", "WebhookUID", WebhookUID=hook)
+    mine.refused("/v1/accesskey/revoke", 404, "not_found", "APIKey", APIKey=key)
+    mine.refused("/v1/domain/get", 404, "not_found", "DomainUID", DomainUID=their_domain)
+    mine.refused("/v1/accesskey/create", 404, "not_found", "DomainUID", DomainUID=their_domain, Name="k")
+    check_error(mine.post("/v1/domain/list"), 403, "forbidden")
+    check_error(mine.post("/v1/domain/create", {"Name": "x", "AccountType": "developer"}), 403, "forbidden")
+    assert mine.ok("/v1/notification/webhook/list")["data"] == []
+    gateway.operator.refused("/v1/accesskey/list", 400, "missing_field", "DomainUID")
+    gateway.operator.refused("/v1/domain/get", 404, "not_found", "DomainUID", DomainUID=NOBODY)
+
+
+def test_each_write_leaves_an_audit_line(gateway):
+    client, domain = gateway.new_domain()
+    client.ok("/v1/accesskey/create", Name="k")
+    client.refused("/v1/accesskey/revoke", 404, "not_found", APIKey=NOBODY)
+    lines = harness.wait_until(
+        lambda: (found := gateway.service.logs(event="audit", domain=domain, actor_kind="access-key"))[1:] and found
+    )
+    assert [(line["call"], line["status"]) for line in lines] == [("/v1/accesskey/create", 200), ("/v1/accesskey/revoke", 404)]
+
+
+# ---- failures ----
+
+
+def test_replies_survive_a_dropped_subscription(gateway, redis):
+    client, _ = gateway.new_domain()
+    for i in range(10):
+        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        answer = client.ok("/v1/accesskey/create", key=f"k{i}", Name="k") if i < 4 else client.ok("/v1/domain/get")
+        assert answer["DomainUID"]
+
+
+def test_late_answer_is_202_and_can_be_read(start_service, work_folder):
+    gateway = Gateway(start_service, work_folder, replica=7)
+    client, domain = gateway.new_domain()
+    door = Gateway(start_service, work_folder / "door", replica=8, secrets_of=gateway, role="door", answer__timeout="300ms")
+    far = door.client(client.token)
+    gateway.service.pause()
+    try:
+        answer = far.post("/v1/accesskey/create", {"Name": "late"}, key="late")
+        assert answer.status_code == 202 and int(answer.headers["Retry-After"]) > 0
+        pending = answer.json()
+        assert far.post("/v1/request/get", {"RequestUID": pending["RequestUID"]}).status_code == 202
+    finally:
+        gateway.service.resume()
+
+    def outcome():
+        later = far.post("/v1/request/get", {"RequestUID": pending["RequestUID"]})
+        assert later.status_code == 200, later.text
+        return later.json()
+
+    created = harness.wait_until(outcome, 40)
+    assert created["Name"] == "late"
+    # the secret came with the 202, and works
+    assert gateway.login({"APIKey": created["APIKey"], "APISecret": pending["APISecret"]})
+    other, _ = gateway.new_domain("Other")
+    other.refused("/v1/request/get", 404, "not_found", "RequestUID", RequestUID=pending["RequestUID"])
+
+
+def test_flushed_view_comes_back(gateway, redis):
+    """Nothing that is stored is reported as absent for long, and nothing is lost."""
+    client, _ = gateway.new_domain()
+    hook = client.ok("/v1/notification/webhook/create", URL="https://example.com/", Events=["*"])["WebhookUID"]
+    redis.flush()
+    answers = []
+
+    def there_again():
+        answer = client.post("/v1/notification/webhook/get", {"WebhookUID": hook})
+        answers.append(answer.status_code)
+        return answer.status_code == 200
+
+    # the owner notices at its next write at the latest
+    gateway.operator.post("/v1/domain/create", {"Name": "x", "AccountType": "developer"})
+    harness.wait_until(there_again, 30)
+    assert client.ok("/v1/accesskey/create", Name="k")["Status"] == "ACTIVE"
+
+
+def test_stops_and_starts_where_it_was(start_service, work_folder):
+    gateway = Gateway(start_service, work_folder)
+    client, domain = gateway.new_domain()
+    gateway.service.stop()
+    again = Gateway(start_service, work_folder / "again", secrets_of=gateway)
+    assert again.client(client.token).ok("/v1/domain/get")["DomainUID"] == domain
+    eventually(lambda: again.client(client.token).ok("/v1/accesskey/create", Name="k"))
