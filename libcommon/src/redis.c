@@ -247,7 +247,8 @@ err_t redis_append_script(struct redis *r, const struct redis_script *script,
     }
     char count[24];
     (void)snprintf(count, sizeof count, "%zu", keys_count);
-    const struct span head[] = {span_str("EVALSHA"), span_str(script->sha), span_str(count)};
+    const char *command = script->read_only ? "EVALSHA_RO" : "EVALSHA";
+    const struct span head[] = {span_str(command), span_str(script->sha), span_str(count)};
     argv_reserve(r, 3 + keys_count + args_count);
     size_t argc = argv_put(r, 0, head, 3);
     argc = argv_put(r, argc, keys, keys_count);

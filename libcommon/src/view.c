@@ -11,13 +11,13 @@
 
 /* KEYS: mark, then the record keys. Answers {log, offset, value...}; false where there is none. */
 static struct redis_script load_script =
-    REDIS_SCRIPT("local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
-                 "local r = {m[1], m[2]} "
-                 "if #KEYS > 1 then "
-                 "  local v = redis.call('MGET', unpack(KEYS, 2)) "
-                 "  for i = 1, #KEYS - 1 do r[i + 2] = v[i] end "
-                 "end "
-                 "return r");
+    REDIS_SCRIPT_READ_ONLY("local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
+                           "local r = {m[1], m[2]} "
+                           "if #KEYS > 1 then "
+                           "  local v = redis.call('MGET', unpack(KEYS, 2)) "
+                           "  for i = 1, #KEYS - 1 do r[i + 2] = v[i] end "
+                           "end "
+                           "return r");
 
 /*
  * KEYS: mark. ARGV: tag, log, offset believed in, end, then (offset, key, stored value or "" for a

@@ -32,7 +32,7 @@ static const struct config_row rows[] = {
                "Redis connections that look heartbeats up."),
     CONFIG_INT(T, queue_max, "device.queue", "20000", 100, 1000000, "heartbeats",
                "Heartbeats that may wait for Redis; more get 503."),
-    CONFIG_INT(T, connections_max, "device.connections", "20000", 10, 1000000, "connections",
+    CONFIG_INT(T, connections_max, "device.connections", "10000", 10, 1000000, "connections",
                "Open connections; more are not accepted."),
     CONFIG_INT(T, connections_per_address, "device.connections_per_address", "0", 0, 1000000,
                "connections",

@@ -21,12 +21,12 @@
  * clock that stepped back opens the gate rather than shut it.
  */
 static struct redis_script beat_script =
-    REDIS_SCRIPT("if not redis.call('HGET', KEYS[2], 'log') then return {5, 0, '', ''} end "
-                 "local rec = redis.call('GET', KEYS[1]) "
+    REDIS_SCRIPT("if not redis.call('HGET', ARGV[6], 'log') then return {5, 0, '', ''} end "
+                 "local rec = redis.call('GET', ARGV[5]) "
                  "if not rec then return {4, 0, '', ''} end "
                  "local zero = string.rep('\\0', 8) "
                  "local last, seq, acc, flood = 0, 0, zero, 0 "
-                 "local g = redis.call('GET', KEYS[3]) "
+                 "local g = redis.call('GET', KEYS[1]) "
                  "if g and #g == 28 then last, seq, acc, flood = struct.unpack('>I8I8c8I4', g) "
                  "else g = false end "
                  "local now, s, r = tonumber(ARGV[1]), tonumber(ARGV[2]), 0 "
@@ -38,7 +38,7 @@ static struct redis_script beat_script =
                  "elseif ARGV[3] == acc or ARGV[4] == acc then acc = ARGV[3] "
                  "else r = 2 end "
                  "g = struct.pack('>I8I8c8I4', now, s, acc, flood) "
-                 "redis.call('SET', KEYS[3], g) "
+                 "redis.call('SET', KEYS[1], g) "
                  "return {0, r, g, rec}");
 
 /* KEYS: guard. ARGV: 4 bytes of flood interval. Only a guard that is there. */
@@ -85,15 +85,17 @@ static err_t append(struct lane *lane, const struct lane_job *job)
     if (e != ERR_OK) {
         return e;
     }
-    const struct span keys[] = {buf_span(&record_key), buf_span(&mark_key),
-                                span_of(guard_key, sizeof guard_key)};
+    const struct span key = span_of(guard_key, sizeof guard_key);
     const struct span args[] = {
         span_str(now),
         span_str(sequence),
         job->has_token ? span_of(job->token.nonce, sizeof job->token.nonce) : span_of("", 0),
         job->has_token ? span_of(job->token.parent, sizeof job->token.parent) : span_of("", 0),
+        buf_span(&record_key),
+        buf_span(&mark_key),
     };
-    return redis_append_script(lane->redis, &beat_script, keys, 3, args, 4);
+    return redis_append_script(lane->redis, &beat_script, &key, 1, args,
+                               sizeof args / sizeof args[0]);
 }
 
 static err_t take_reply(struct lane_job *job, const struct redis_reply *reply)

@@ -91,11 +91,16 @@ err_t redis_command_str(struct redis *r, struct redis_reply **ret, const char *n
  */
 struct redis_script {
     const char *text;
-    char sha[41]; /* lower-case hex SHA-1, filled in by redis_register_script */
+    char sha[41];   /* lower-case hex SHA-1, filled in by redis_register_script */
+    bool read_only; /* called by EVALSHA_RO: needs no more than the right to read its keys */
 };
 #define REDIS_SCRIPT(source)                                                                       \
     {                                                                                              \
         .text = (source)                                                                           \
+    }
+#define REDIS_SCRIPT_READ_ONLY(source)                                                             \
+    {                                                                                              \
+        .text = (source), .read_only = true                                                        \
     }
 #define REDIS_SCRIPTS_MAX 32
 
