@@ -5,6 +5,7 @@
 #include "der.h"
 #include "keystore_backend.h"
 #include "oid.h"
+#include "signature.h"
 
 #define FIELD "csr"
 
@@ -86,19 +87,6 @@ static const struct signature_kind *find_signature(struct span algorithm, enum k
     return NULL;
 }
 
-static bool signature_holds(const struct parts *parts, const struct signature_kind *kind)
-{
-    const uint8_t *at = parts->spki.ptr;
-    CLEANUP(EVP_PKEY_free) EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)parts->spki.len);
-    CLEANUP(EVP_MD_CTX_free) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool holds = key != NULL && ctx != NULL &&
-                 EVP_DigestVerifyInit_ex(ctx, NULL, kind->digest, NULL, NULL, key, NULL) == 1 &&
-                 EVP_DigestVerify(ctx, parts->signature.ptr, parts->signature.len, parts->info.ptr,
-                                  parts->info.len) == 1;
-    ERR_clear_error();
-    return holds;
-}
-
 err_t csr_check(struct span der, struct csr *ret, struct fault *fault)
 {
     struct parts parts;
@@ -125,7 +113,7 @@ err_t csr_check(struct span der, struct csr *ret, struct fault *fault)
                          "the request must be signed with ECDSA or RSA PKCS #1 over SHA-256, "
                          "SHA-384 or SHA-512, or with Ed25519, by the key it carries");
     }
-    if (!signature_holds(&parts, kind)) {
+    if (!signature_holds(&csr.key, kind->digest, parts.info, parts.signature)) {
         return fault_set(fault, ERR_INVALID, "invalid_csr", FIELD,
                          "the signature was not made with the key of the request");
     }
