@@ -51,22 +51,10 @@ static unsigned flags_of(const struct device *d)
 
 /* ---- texts with structure ---- */
 
-/* CN=<uid> as a UTF8String: the subject ca-signer gives a first certificate. */
-#define UID_SUBJECT_PREFIX 13
-static const uint8_t uid_subject_prefix[UID_SUBJECT_PREFIX] = {
-    0x30, 0x1b, 0x31, 0x19, 0x30, 0x17, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x10};
-
-static void uid_subject(const char *uid, struct device_subject *out)
-{
-    memcpy(out->der, uid_subject_prefix, UID_SUBJECT_PREFIX);
-    memcpy(out->der + UID_SUBJECT_PREFIX, uid, DEVICE_UID_LEN);
-    out->len = UID_SUBJECT_PREFIX + DEVICE_UID_LEN;
-}
-
 static bool subject_is_usual(const struct device_subject *subject, const char *uid)
 {
     struct device_subject usual;
-    uid_subject(uid, &usual);
+    pack_uid_subject(uid, &usual);
     return span_eq(span_of(subject->der, subject->len), span_of(usual.der, usual.len));
 }
 
@@ -182,13 +170,13 @@ static unsigned unpack_common(struct unpacker *u, const struct device *d,
     unpack_key(u, c->spki);
     if (flags & CERT_OWN_HASH) {
         unpack_fixed(u, c->key_hash, 32);
-    } else {
+    } else if (c->spki->len > 0) {
         pack_sha256(span_of(c->spki->der, c->spki->len), c->key_hash);
     }
     if (flags & CERT_OWN_SUBJECT) {
         c->subject->len = unpack_bytes(u, c->subject->der, sizeof c->subject->der);
     } else {
-        uid_subject(d->uid, c->subject);
+        pack_uid_subject(d->uid, c->subject);
     }
     return flags;
 }
@@ -456,9 +444,9 @@ static size_t unpack_count(struct unpacker *u, size_t max)
     return count;
 }
 
-err_t device_unpack(struct span uid, struct span packed, struct device **ret)
+static err_t unpack_device(struct span uid, struct span packed, bool bare, struct device **ret)
 {
-    struct unpacker u = {.rest = packed};
+    struct unpacker u = {.rest = packed, .bare = bare};
     if (!device_uid_valid(uid) || unpack_u8(&u) != PACK_VERSION) {
         return ERR_CORRUPT;
     }
@@ -493,4 +481,14 @@ err_t device_unpack(struct span uid, struct span packed, struct device **ret)
     }
     *ret = TAKE(d);
     return ERR_OK;
+}
+
+err_t device_unpack(struct span uid, struct span packed, struct device **ret)
+{
+    return unpack_device(uid, packed, false, ret);
+}
+
+err_t device_unpack_bare(struct span uid, struct span packed, struct device **ret)
+{
+    return unpack_device(uid, packed, true, ret);
 }

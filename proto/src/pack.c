@@ -4,6 +4,7 @@
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/digest.h"
@@ -170,17 +171,65 @@ static const EC_GROUP *p256_group(void)
 
 CLEANUP_DEFINE(EC_POINT *, EC_POINT_free);
 
+/*
+ * Points seen lately by this thread, since a device that picks up confirms next and computing Y
+ * costs 20 us: direct-mapped by the low bits of X, which are as good as random. A place is empty
+ * while its first byte is 0.
+ */
+#define POINTS 16384
+struct point {
+    uint8_t bytes[1 + 2 * P256_COORDINATE]; /* 0x04, X, Y */
+};
+
+static pthread_key_t points_slot;
+static void points_make_slot(void)
+{
+    if (pthread_key_create(&points_slot, free) != 0) {
+        abort(); /* the process has a handful of them */
+    }
+}
+
+/* The place for the point with this X. */
+static struct point *point_place(const uint8_t x[P256_COORDINATE])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, points_make_slot);
+    struct point *points = pthread_getspecific(points_slot);
+    if (points == NULL) {
+        points = xcalloc(POINTS, sizeof *points);
+        if (pthread_setspecific(points_slot, points) != 0) {
+            abort(); /* out of memory */
+        }
+    }
+    return &points[((unsigned)x[P256_COORDINATE - 1] << 8 | x[P256_COORDINATE - 2]) % POINTS];
+}
+
+static bool point_is(const struct point *p, const uint8_t compressed[1 + P256_COORDINATE])
+{
+    return p->bytes[0] == 0x04 && (p->bytes[sizeof p->bytes - 1] & 1) == (compressed[0] & 1) &&
+           memcmp(p->bytes + 1, compressed + 1, P256_COORDINATE) == 0;
+}
+
 /* Fills the uncompressed point (0x04, X, Y) from the compressed one. False when it is not on the
  * curve. */
 static bool p256_decompress(const uint8_t compressed[1 + P256_COORDINATE],
                             uint8_t point[1 + 2 * P256_COORDINATE])
 {
-    const EC_GROUP *group = p256_group();
-    CLEANUP(EC_POINT_free) EC_POINT *at = EC_POINT_new(group);
-    return at != NULL &&
-           EC_POINT_oct2point(group, at, compressed, 1 + P256_COORDINATE, NULL) == 1 &&
-           EC_POINT_point2oct(group, at, POINT_CONVERSION_UNCOMPRESSED, point,
-                              1 + 2 * P256_COORDINATE, NULL) == 1 + 2 * P256_COORDINATE;
+    struct point *known = point_place(compressed + 1);
+    if (!point_is(known, compressed)) {
+        const EC_GROUP *group = p256_group();
+        CLEANUP(EC_POINT_free) EC_POINT *at = EC_POINT_new(group);
+        struct point found;
+        if (at == NULL ||
+            EC_POINT_oct2point(group, at, compressed, 1 + P256_COORDINATE, NULL) != 1 ||
+            EC_POINT_point2oct(group, at, POINT_CONVERSION_UNCOMPRESSED, found.bytes,
+                               sizeof found.bytes, NULL) != sizeof found.bytes) {
+            return false;
+        }
+        *known = found;
+    }
+    memcpy(point, known->bytes, sizeof known->bytes);
+    return true;
 }
 
 /* Only what decompresses to the same bytes may be compressed: a point off the curve is kept raw.
@@ -191,10 +240,18 @@ static bool p256_compressible(const struct device_key *key)
         key->der[P256_POINT_AT] != 0x04) {
         return false;
     }
+    const uint8_t *point = key->der + P256_POINT_AT;
+    struct point *known = point_place(point + 1);
+    if (memcmp(known->bytes, point, sizeof known->bytes) == 0) {
+        return true;
+    }
     const EC_GROUP *group = p256_group();
     CLEANUP(EC_POINT_free) EC_POINT *at = EC_POINT_new(group);
-    return at != NULL && EC_POINT_oct2point(group, at, key->der + P256_POINT_AT,
-                                            P256_SPKI_LEN - P256_POINT_AT, NULL) == 1;
+    if (at == NULL || EC_POINT_oct2point(group, at, point, sizeof known->bytes, NULL) != 1) {
+        return false;
+    }
+    memcpy(known->bytes, point, sizeof known->bytes);
+    return true;
 }
 
 void pack_key(struct buf *to, const struct device_key *key)
@@ -225,6 +282,9 @@ void unpack_key(struct unpacker *u, struct device_key *out)
     case 2:
     case 3:
         unpack_fixed(u, compressed + 1, P256_COORDINATE);
+        if (u->bare) {
+            return;
+        }
         if (!u->bad && p256_decompress(compressed, out->der + P256_POINT_AT)) {
             memcpy(out->der, p256_prefix, P256_POINT_AT);
             out->len = P256_SPKI_LEN;
@@ -325,4 +385,16 @@ void unpack_profile(struct unpacker *u, const struct uuid *domain, char *out)
     base62_write(hint, out, PROFILE_HINT_DIGITS);
     base62_write(unpack_number(u, 12), out + PROFILE_HINT_DIGITS,
                  DEVICE_PROFILE_LEN - PROFILE_HINT_DIGITS);
+}
+
+/* CN=<uid> as a UTF8String: the subject ca-signer gives a first certificate. */
+#define UID_SUBJECT_PREFIX 13
+static const uint8_t uid_subject_prefix[UID_SUBJECT_PREFIX] = {
+    0x30, 0x1b, 0x31, 0x19, 0x30, 0x17, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x10};
+
+void pack_uid_subject(const char *uid, struct device_subject *out)
+{
+    memcpy(out->der, uid_subject_prefix, UID_SUBJECT_PREFIX);
+    memcpy(out->der + UID_SUBJECT_PREFIX, uid, DEVICE_UID_LEN);
+    out->len = UID_SUBJECT_PREFIX + DEVICE_UID_LEN;
 }

@@ -28,6 +28,7 @@ void pack_key(struct buf *to, const struct device_key *key);
 struct unpacker {
     struct span rest;
     bool bad;
+    bool bare; /* unpack_key passes over P-256 points */
 };
 uint8_t unpack_u8(struct unpacker *u);
 uint64_t unpack_varint(struct unpacker *u);
@@ -48,6 +49,9 @@ void unpack_key(struct unpacker *u, struct device_key *out);
  * is. */
 void pack_profile(struct buf *to, const char *text, const struct uuid *domain);
 void unpack_profile(struct unpacker *u, const struct uuid *domain, char *out);
+
+/* CN=<uid> as a UTF8String: the subject ca-signer gives a first certificate. */
+void pack_uid_subject(const char *uid, struct device_subject *out);
 
 /* SHA-256; cannot fail. */
 void pack_sha256(struct span bytes, uint8_t out[32]);

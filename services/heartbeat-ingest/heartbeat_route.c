@@ -77,7 +77,7 @@ static void note_ratchet(const struct beat *b)
 static void answer_accepted(struct beat *b)
 {
     CLEANUP(device_free) struct device *device = NULL;
-    if (device_unpack(span_str(b->who.uid_text), b->job.record, &device) != ERR_OK) {
+    if (device_unpack_bare(span_str(b->who.uid_text), b->job.record, &device) != ERR_OK) {
         answer_fault(b, ERR_INTERNAL, "internal_error", "the device's record cannot be read", 0);
         return;
     }

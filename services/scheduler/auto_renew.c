@@ -49,7 +49,7 @@ static uint64_t key_of(const char *uid)
 static err_t order_one(struct auto_renew *a, const char *uid, struct span packed)
 {
     CLEANUP(device_free) struct device *device = NULL;
-    if (packed.ptr == NULL || device_unpack(span_str(uid), packed, &device) != ERR_OK) {
+    if (packed.ptr == NULL || device_unpack_bare(span_str(uid), packed, &device) != ERR_OK) {
         return ERR_OK; /* gone meanwhile; a record that cannot be read is its owner's alarm */
     }
     if (!device_has_certificate(device) || device_has_operation(device)) {

@@ -227,7 +227,7 @@ static err_t all_taken(struct feeder *f, bool *ret)
         CLEANUP(device_free) struct device *device = NULL;
         struct uuid operation = order_operation_id(&f->last.order, uids[i]);
         *ret = packed[i].ptr != NULL &&
-               device_unpack(span_str(uids[i]), packed[i], &device) == ERR_OK &&
+               device_unpack_bare(span_str(uids[i]), packed[i], &device) == ERR_OK &&
                took(device, &operation);
     }
     return e;

@@ -130,7 +130,7 @@ static err_t refusal_of(struct order_app *app, const struct order_request *r, co
     struct renewal_terms terms = {0};
     err_t e = ERR_OK;
     if (packed.ptr != NULL) {
-        e = device_unpack(span_str(uid), packed, &device);
+        e = device_unpack_bare(span_str(uid), packed, &device);
     }
     if (e == ERR_OK && device != NULL && device_has_certificate(device)) {
         e = fleet_view_terms(app->fleet, &device->certificate.ca, clock_mono_ms(app->clock),

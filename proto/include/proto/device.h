@@ -198,6 +198,12 @@ err_t device_encode(const struct device *d, struct buf *to) MUST_USE;
 err_t device_pack(const struct device *d, struct buf *to) MUST_USE;
 /* The inverse; `uid` is 16 hex digits. ERR_CORRUPT: not one of ours. */
 err_t device_unpack(struct span uid, struct span packed, struct device **ret) MUST_USE;
+/*
+ * The same for readers that need no keys, at a fraction of the cost: a P-256 key, which would have
+ * to be computed from its compressed point, and its hash stay empty. Such a struct must not be
+ * packed or encoded again.
+ */
+err_t device_unpack_bare(struct span uid, struct span packed, struct device **ret) MUST_USE;
 
 /* View key of a device: the 8 bytes that its UID spells. ERR_INVALID when it is not a UID. */
 err_t device_view_key(struct span uid, uint8_t out[DEVICE_UID_LEN / 2]) MUST_USE;

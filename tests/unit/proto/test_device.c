@@ -406,6 +406,32 @@ static void test_idle_device_is_small(void **state)
     assert_true(packed.len <= DEVICE_PACKED_IDLE_MAX);
 }
 
+/* Without keys, everything else is the same. */
+static void test_bare_reading(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 200; i++) {
+        seed = UINT64_C(0x2545f4914f6cdd1d) * i;
+        CLEANUP(device_free) struct device *d = random_device();
+        CLEANUP(device_free) struct device *bare = NULL;
+        CLEANUP_BUF struct buf packed = BUF_INIT(DEVICE_PACKED_MAX);
+        assert_ok(device_pack(d, &packed));
+        assert_ok(device_unpack_bare(span_str(UID), buf_span(&packed), &bare));
+        assert_int_equal(bare->state, d->state);
+        assert_int_equal(bare->sequence, d->sequence);
+        assert_int_equal(bare->updated_at_ms, d->updated_at_ms);
+        assert_int_equal(bare->unconfirmed_count, d->unconfirmed_count);
+        assert_memory_equal(&bare->operation, &d->operation, sizeof d->operation);
+        assert_memory_equal(bare->certificate.serial, d->certificate.serial, CERTIFICATE_SERIAL);
+        assert_true(bare->rot_key.len == 0 || bare->rot_key.len == d->rot_key.len);
+        for (size_t len = 0; len < packed.len; len += 7) {
+            struct device *cut = NULL;
+            assert_err(device_unpack_bare(span_str(UID), span_of(packed.ptr, len), &cut),
+                       ERR_CORRUPT);
+        }
+    }
+}
+
 static void test_damaged_payload_is_refused(void **state)
 {
     (void)state;
@@ -506,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_damaged_payload_is_refused),
         cmocka_unit_test(test_random_damage_is_harmless),
         cmocka_unit_test(test_any_device_survives_packing),
+        cmocka_unit_test(test_bare_reading),
         cmocka_unit_test(test_fullest_record_fits),
         cmocka_unit_test(test_golden_records),
         cmocka_unit_test(test_idle_device_is_small),
