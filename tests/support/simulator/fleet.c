@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/core_names.h>
-#include <openssl/err.h>
-#include <openssl/param_build.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,9 +17,6 @@
 #define IMAGE_MAX   (256u * 1024)
 #define SESSION_MAX (64u * 1024)
 
-CLEANUP_DEFINE(OSSL_PARAM_BLD *, OSSL_PARAM_BLD_free);
-CLEANUP_DEFINE(OSSL_PARAM *, OSSL_PARAM_free);
-CLEANUP_DEFINE(EVP_PKEY_CTX *, EVP_PKEY_CTX_free);
 CLEANUP_DEFINE(BIGNUM *, BN_clear_free);
 
 static void close_fd(int *fd)
@@ -77,28 +72,6 @@ static err_t write_file(const char *path, struct span bytes, struct fault *fault
     return ERR_OK;
 }
 
-static err_t key_from_bytes(const uint8_t *bytes, EVP_PKEY **ret)
-{
-    CLEANUP(OSSL_PARAM_BLD_free) OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    CLEANUP(BN_clear_free) BIGNUM *scalar = BN_bin2bn(bytes, SCALAR_LEN, NULL);
-    CLEANUP(EVP_PKEY_CTX_free) EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    CLEANUP(OSSL_PARAM_free) OSSL_PARAM *params = NULL;
-    if (build == NULL || scalar == NULL || context == NULL ||
-        OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) != 1 ||
-        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, scalar) != 1 ||
-        OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, bytes + SCALAR_LEN,
-                                         POINT_LEN) != 1) {
-        return ERR_INTERNAL;
-    }
-    params = OSSL_PARAM_BLD_to_param(build);
-    if (params == NULL || EVP_PKEY_fromdata_init(context) != 1 ||
-        EVP_PKEY_fromdata(context, ret, EVP_PKEY_KEYPAIR, params) != 1) {
-        ERR_clear_error();
-        return ERR_CORRUPT;
-    }
-    return ERR_OK;
-}
-
 static err_t key_to_bytes(const EVP_PKEY *key, struct buf *to)
 {
     CLEANUP(BN_clear_free) BIGNUM *scalar = NULL;
@@ -149,7 +122,8 @@ err_t fleet_load_keys(const char *path, size_t count, struct fleet **ret, struct
     }
     size_t have = (file.len - MAGIC_LEN) / KEY_LEN;
     for (size_t i = 0; i < have && i < count; i++) {
-        err = key_from_bytes(file.ptr + MAGIC_LEN + i * KEY_LEN, &f->keys[i]);
+        const uint8_t *at = file.ptr + MAGIC_LEN + i * KEY_LEN;
+        err = device_key_assemble(at, at + SCALAR_LEN, &f->keys[i]);
         if (err != ERR_OK) {
             return file_fault(fault, err, path, "a key cannot be read");
         }

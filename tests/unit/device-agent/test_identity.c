@@ -1,6 +1,7 @@
 #include "device/identity.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 
 #include "device_fixture.h"
 
@@ -30,6 +31,52 @@ static void test_key_text(void **state)
     assert_ok(device_key_read(buf_span(&pem), &back));
     assert_int_equal(EVP_PKEY_eq(made, back), 1);
     assert_int_equal(ERR_peek_error(), 0);
+}
+
+/* Our own encodings are OpenSSL's, byte for byte, and other spellings of a key are read too. */
+static void test_encodings_are_the_standard_ones(void **state)
+{
+    (void)state;
+    CLEANUP(EVP_PKEY_free) EVP_PKEY *key = NULL;
+    CLEANUP_BUF struct buf ours = BUF_INIT_SECRET(DEVICE_KEY_PEM_MAX);
+    CLEANUP_BUF struct buf spki = BUF_INIT(DEVICE_SPKI_MAX);
+    assert_ok(device_key_generate(&key));
+    assert_ok(device_key_write(key, &ours));
+    assert_ok(device_key_spki(key, &spki));
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    char *text = NULL;
+    long len = BIO_get_mem_data(bio, &text);
+    assert_true(span_eq(buf_span(&ours), span_of(text, (size_t)len)));
+    BIO_free_all(bio);
+    unsigned char *der = NULL;
+    len = i2d_PUBKEY(key, &der);
+    assert_true(span_eq(buf_span(&spki), span_of(der, (size_t)len)));
+    OPENSSL_free(der);
+
+    bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    len = BIO_get_mem_data(bio, &text);
+    CLEANUP(EVP_PKEY_free) EVP_PKEY *back = NULL;
+    assert_ok(device_key_read(span_of(text, (size_t)len), &back));
+    assert_int_equal(EVP_PKEY_eq(key, back), 1);
+    BIO_free_all(bio);
+}
+
+/* A text cut off anywhere, or with any letter changed, is no key or not this one; never a crash. */
+static void test_damaged_key_text(void **state)
+{
+    (void)state;
+    CLEANUP(EVP_PKEY_free) EVP_PKEY *key = NULL;
+    CLEANUP_BUF struct buf pem = BUF_INIT_SECRET(DEVICE_KEY_PEM_MAX);
+    assert_ok(device_key_generate(&key));
+    assert_ok(device_key_write(key, &pem));
+    for (size_t i = 0; i + 1 < pem.len; i++) {
+        CLEANUP(EVP_PKEY_free) EVP_PKEY *back = NULL;
+        err_t err = device_key_read(span_of(pem.ptr, i), &back);
+        assert_true(err == ERR_CORRUPT || EVP_PKEY_eq(key, back) == 1);
+        assert_int_equal(ERR_peek_error(), 0);
+    }
 }
 
 static void test_uid_is_of_the_key(void **state)
@@ -180,6 +227,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_text),
+        cmocka_unit_test(test_encodings_are_the_standard_ones),
+        cmocka_unit_test(test_damaged_key_text),
         cmocka_unit_test(test_uid_is_of_the_key),
         cmocka_unit_test(test_signature_is_over_the_signed_bytes),
         cmocka_unit_test(test_csr_is_self_consistent),

@@ -21,8 +21,12 @@ CLEANUP_DEFINE(X509 *, X509_free);
 
 /* A fresh P-256 key pair, owned by the caller. ERR_INTERNAL when the generator fails. */
 MUST_USE err_t device_key_generate(EVP_PKEY **ret);
-/* Appends the private key as PEM (PKCS#8). `pem` should be a secret buffer. */
-MUST_USE err_t device_key_write(EVP_PKEY *key, struct buf *pem);
+/* A P-256 key from its private number and its public point (0x04, x, y), which are not checked
+ * against each other. ERR_CORRUPT: not a key. */
+MUST_USE err_t device_key_assemble(const uint8_t scalar[32], const uint8_t point[65],
+                                   EVP_PKEY **ret);
+/* Appends a P-256 private key as PEM (PKCS#8). `pem` should be a secret buffer. */
+MUST_USE err_t device_key_write(const EVP_PKEY *key, struct buf *pem);
 /* Reads what device_key_write wrote, or any unencrypted PEM of a P-256 key; else ERR_CORRUPT. */
 MUST_USE err_t device_key_read(struct span pem, EVP_PKEY **ret);
 /* Appends the SubjectPublicKeyInfo in DER. */
