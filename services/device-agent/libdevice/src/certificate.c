@@ -9,6 +9,8 @@
 #include "common/id.h"
 #include "device/identity.h"
 
+#define PEM_LINE_BYTES 48
+
 CLEANUP_DEFINE(BIO *, BIO_free_all);
 CLEANUP_DEFINE(X509_STORE *, X509_STORE_free);
 CLEANUP_DEFINE(X509_STORE_CTX *, X509_STORE_CTX_free);
@@ -121,17 +123,15 @@ err_t device_certificate_check(const struct device_certificate *c, const EVP_PKE
 
 err_t device_certificate_pem(struct span der, struct buf *pem)
 {
-    CLEANUP(X509_free) X509 *c = parse_der(der);
-    if (c == NULL) {
-        return crypto(ERR_INVALID);
+    (void)buf_append_str(pem, "-----BEGIN CERTIFICATE-----\n");
+    while (der.len > 0) {
+        size_t line = der.len < PEM_LINE_BYTES ? der.len : PEM_LINE_BYTES;
+        (void)base64_append(pem, span_of(der.ptr, line), BASE64_STANDARD);
+        (void)buf_append_byte(pem, '\n');
+        der = span_of(der.ptr + line, der.len - line);
     }
-    CLEANUP(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
-    if (bio == NULL || PEM_write_bio_X509(bio, c) != 1) {
-        return crypto(ERR_INTERNAL);
-    }
-    char *bytes = NULL;
-    long len = BIO_get_mem_data(bio, &bytes);
-    return buf_append(pem, bytes, (size_t)len);
+    (void)buf_append_str(pem, "-----END CERTIFICATE-----\n");
+    return buf_ok(pem) ? ERR_OK : ERR_TOO_LARGE;
 }
 
 err_t device_certificate_read(struct span pem, X509 **ret)

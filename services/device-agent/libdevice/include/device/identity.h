@@ -60,7 +60,7 @@ struct device_certificate {
 MUST_USE err_t device_certificate_check(const struct device_certificate *c, const EVP_PKEY *key,
                                         struct fault *fault);
 
-/* Appends DER as a PEM certificate. ERR_INVALID when it is not one. */
+/* Appends DER, whose form was checked before, as a PEM certificate. ERR_TOO_LARGE as buf_append. */
 MUST_USE err_t device_certificate_pem(struct span der, struct buf *pem);
 /* The first certificate of a PEM text. ERR_CORRUPT. */
 MUST_USE err_t device_certificate_read(struct span pem, X509 **ret);
