@@ -1,0 +1,117 @@
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "common/id.h"
+#include "common/log.h"
+
+#define FAILURE_FIRST_MS INT64_C(30000)
+#define FAILURE_MAX_MS   INT64_C(3600000)
+#define LOOK_AGAIN_MS    INT64_C(3600000) /* the wall clock may have been set meanwhile */
+#define SPREAD_MAX_MS    INT64_C(600000)
+
+static int64_t share(int64_t ms, uint32_t random)
+{
+    return (int64_t)((uint64_t)ms * random >> 32);
+}
+
+int64_t daemon_wait_ms(const struct device_state *state, int64_t hold_ms, bool urgent,
+                       unsigned failures, int64_t now_ms, uint32_t random)
+{
+    int64_t wait = 0;
+    if (failures > 0) {
+        wait = FAILURE_FIRST_MS << (failures < 8 ? failures - 1 : 7);
+        wait = wait < FAILURE_MAX_MS ? wait : FAILURE_MAX_MS;
+        wait = wait / 2 + share(wait / 2, random);
+    } else if (!urgent) {
+        int64_t interval = state->heartbeat_interval_s * 1000;
+        int64_t spread = interval / 20 < SPREAD_MAX_MS ? interval / 20 : SPREAD_MAX_MS;
+        wait = state->next_heartbeat_ms - now_ms;
+        /* A clock that was stepped back must not put it off for ever. */
+        wait = wait < interval ? wait : interval;
+        wait = wait > 0 ? wait + share(spread, random) : 0;
+    }
+    return wait > hold_ms || urgent ? wait : hold_ms;
+}
+
+/* 1: a heartbeat is wanted now; 0: the time is over; -1: told to stop. */
+static int rest(const struct app *a, int64_t ms)
+{
+    struct pollfd fds[2] = {{.fd = a->stop_fd, .events = POLLIN},
+                            {.fd = a->nudge_fd, .events = POLLIN}};
+    int n = poll(fds, 2, (int)(ms < LOOK_AGAIN_MS ? ms : LOOK_AGAIN_MS));
+    if (n > 0 && fds[0].revents != 0) {
+        return -1;
+    }
+    if (n > 0 && fds[1].revents != 0) {
+        struct signalfd_siginfo info;
+        ssize_t got = read(a->nudge_fd, &info, sizeof info); /* one is enough */
+        return got == (ssize_t)sizeof info ? 1 : 0;
+    }
+    return 0;
+}
+
+static void tell(const struct app *a, err_t err, const struct device_outcome *o,
+                 const struct fault *fault)
+{
+    struct log_context context = {.device = a->device->uid};
+    const struct device_state *s = &a->device->state;
+    if (err != ERR_OK) {
+        log_warn(&context, "visit_failed", LOG_ERR("error", err), LOG_STR("why", fault->text));
+        return;
+    }
+    log_info(&context, o->installed ? "certificate_installed" : "visited",
+             LOG_STR("state", device_standing_name(s->standing)), LOG_STR("work", o->kind),
+             LOG_STR("serial", device_current_serial(a->device)),
+             LOG_INT("retries", (int64_t)o->retries));
+}
+
+static bool is_urgent(const struct device *d)
+{
+    return device_needs_bootstrap(d) || d->state.stage == DEVICE_STAGE_CONFIRM;
+}
+
+static int64_t next_wait(struct app *a, unsigned failures)
+{
+    int64_t hold = 0;
+    uint32_t random = 0;
+    random_bytes(&random, sizeof random);
+    if (device_heartbeat_hold_ms(a->device, &hold) != ERR_OK) {
+        hold = FAILURE_FIRST_MS; /* a full disk; tried again then */
+    }
+    return daemon_wait_ms(&a->device->state, hold, is_urgent(a->device), failures,
+                          clock_now_ms(&clock_system), random);
+}
+
+err_t daemon_run(struct app *a, struct fault *fault)
+{
+    unsigned failures = 0;
+    int64_t wait = next_wait(a, 0);
+    log_info(&(struct log_context){.device = a->device->uid}, "agent_started",
+             LOG_STR("version", FLEETSEAL_VERSION), LOG_INT("first_visit_ms", wait));
+    for (;;) {
+        int64_t start = clock_mono_ms(&clock_system);
+        int woken = rest(a, wait);
+        if (woken < 0) {
+            return ERR_OK;
+        }
+        wait -= clock_mono_ms(&clock_system) - start;
+        if (woken == 0 && wait > 0) {
+            int64_t fresh = next_wait(a, failures);
+            wait = fresh < wait ? fresh : wait;
+            continue;
+        }
+        struct device_outcome outcome = {.err = ERR_OK};
+        err_t err = app_visit(a, &outcome, fault);
+        if (err == ERR_STOPPING) {
+            return ERR_OK;
+        }
+        tell(a, err, &outcome, fault);
+        /* An early heartbeat was refused: nothing has failed. */
+        failures = err == ERR_OK || err == ERR_BUSY ? 0 : failures + 1;
+        wait = next_wait(a, failures);
+    }
+}
