@@ -112,19 +112,20 @@ static void count_outcome(struct loop *l, struct sim *s)
     count_renewal(l, s);
 }
 
+static bool has_certificate(const struct sim *s)
+{
+    const struct device_state *d = &s->device->state;
+    return d->current != DEVICE_SLOT_NONE && d->stage != DEVICE_STAGE_CONFIRM;
+}
+
 /* Has it done what the phase asks? */
 static bool done_bootstrap(struct loop *l, const struct sim *s)
 {
-    const struct device_state *d = &s->device->state;
     if (s->session.outcome.err != ERR_OK || device_needs_bootstrap(s->device)) {
         return false;
     }
     tally_add(&l->tally->bootstrapped);
-    if (d->current != DEVICE_SLOT_NONE && d->stage == DEVICE_STAGE_NONE) {
-        tally_add(&l->tally->installed);
-    } else {
-        tally_add(&l->tally->waiting);
-    }
+    tally_add(has_certificate(s) ? &l->tally->installed : &l->tally->waiting);
     return true;
 }
 
@@ -262,6 +263,10 @@ static void advance(struct loop *l, struct sim *s)
 static void start_visit(struct loop *l, struct sim *s)
 {
     struct fault why = {.code = ""};
+    if (l->options->phase == PHASE_BOOTSTRAP && has_certificate(s) && done_bootstrap(l, s)) {
+        finish(l, s); /* in an earlier run */
+        return;
+    }
     int64_t left = l->end_ms - now_ms();
     int64_t bound = left < DEVICE_VISIT_BOUND_MS ? left : DEVICE_VISIT_BOUND_MS;
     err_t err = device_session_begin(&s->session, s->device, bound, &why);

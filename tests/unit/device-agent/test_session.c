@@ -283,6 +283,20 @@ static void test_interrupted_bootstrap_starts_over(void **state)
     bootstrap(w);
 }
 
+/* Power fails at any of the state's replacements: the next visit ends with the certificate. */
+static void test_bootstrap_cut_short_is_finished(void **state)
+{
+    struct world *w = *state;
+    assert_ok(device_seal(w->device, PROFILE, "SN-1", NULL));
+    w->device->state.standing = DEVICE_STANDING_ACTIVE; /* the answer's facts were saved, no more */
+    EVP_PKEY *key = NULL;
+    assert_ok(device_new_key(w->device, "", &key));
+    power_cycle(w);
+    assert_true(device_needs_bootstrap(w->device));
+    bootstrap(w);
+    assert_string_equal(device_current_serial(w->device), "0000000000000011");
+}
+
 /* Without a profile the device is registered unowned; sealed later it bootstraps again. */
 static void test_two_stages(void **state)
 {
@@ -311,6 +325,8 @@ static void test_allocated_then_issued(void **state)
            ERR_OK);
     assert_true(w->session.outcome.installed && !w->session.outcome.first);
     assert_string_equal(device_current_serial(w->device), "0000000000000011");
+    assert_int_equal(w->device->state.standing, DEVICE_STANDING_ACTIVE);
+    assert_string_equal(w->device->state.standing_reason, "");
 }
 
 static void test_refused_bootstrap_keeps_trying(void **state)
@@ -644,6 +660,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_bootstrap),
         T(test_interrupted_bootstrap_starts_over),
+        T(test_bootstrap_cut_short_is_finished),
         T(test_two_stages),
         T(test_allocated_then_issued),
         T(test_refused_bootstrap_keeps_trying),

@@ -199,9 +199,14 @@ err_t device_seal(struct device *d, const char *profile, const char *serial, str
 
 bool device_needs_bootstrap(const struct device *d)
 {
-    return d->state.standing == DEVICE_STANDING_NEW ||
-           (d->state.standing == DEVICE_STANDING_REGISTERED &&
-            strcmp(d->profile, d->state.profile_reported) != 0);
+    const struct device_state *s = &d->state;
+    bool sealed_since =
+        s->standing == DEVICE_STANDING_REGISTERED && strcmp(d->profile, s->profile_reported) != 0;
+    /* The answer came and the power failed before its certificate was stored: the key still waits.
+     */
+    bool interrupted = s->standing == DEVICE_STANDING_ACTIVE && s->current == DEVICE_SLOT_NONE &&
+                       s->stage == DEVICE_STAGE_KEY;
+    return s->standing == DEVICE_STANDING_NEW || sealed_since || interrupted;
 }
 
 static err_t reserve(struct device *d, uint64_t upto)

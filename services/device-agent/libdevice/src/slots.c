@@ -407,6 +407,8 @@ err_t device_confirmed(struct device *d)
     next.stage = DEVICE_STAGE_NONE;
     next.operation[0] = 0;
     next.last_error[0] = 0;
+    next.standing = DEVICE_STANDING_ACTIVE; /* none but active devices are given certificates */
+    next.standing_reason[0] = 0;
     clear_pair(&next, previous);
     err_t err = device_commit(d, &next);
     if (err == ERR_OK) {

@@ -61,7 +61,7 @@ MUST_USE err_t device_tls_certificate(struct device *d, X509 **ret);
  * changed; ERR_INVALID: not their form. */
 MUST_USE err_t device_seal(struct device *d, const char *profile, const char *serial,
                            struct fault *fault);
-/* True while the server has not been told what is sealed. */
+/* True while the server has not been told what is sealed, or its answer was not carried out. */
 bool device_needs_bootstrap(const struct device *d);
 
 /* The next sequence number, never given out before, power cuts included. Storage errors: none was
