@@ -101,14 +101,15 @@ class Fleet:
             raise FlowError(f"the simulator could not list its devices: {done.stderr.strip()}")
         return done.stdout.split()
 
-    def start(self, phase, *options):
-        """A phase in the background; its progress goes to our stderr."""
-        return subprocess.Popen(self._argv(phase, *options), stdout=subprocess.PIPE, text=True)
+    def start(self, phase, *options, stderr=None):
+        """A phase in the background; its progress goes to our stderr unless told otherwise."""
+        return subprocess.Popen(self._argv(phase, *options), stdout=subprocess.PIPE, stderr=stderr, text=True)
 
     @staticmethod
     def finish(process):
         """Waits for a phase; what it counted."""
-        out, _ = process.communicate()
+        out = process.stdout.read()
+        process.wait()
         try:
             return json.loads(out)
         except ValueError:
