@@ -397,6 +397,13 @@ static bool all_done(const struct recovery *r)
 void recovery_step(struct processor *p, int may_wait_ms)
 {
     if (p->recovery == NULL) {
+        /* A store that evicts would drop records behind the mark's back: nothing may be decided on
+         * it. */
+        err_t fit = redis_check_noeviction(p->redis);
+        if (fit != ERR_OK) {
+            proc_back_off(p, "redis", fit);
+            return;
+        }
         begin(p);
     }
     struct recovery *r = p->recovery;

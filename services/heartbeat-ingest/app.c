@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "door.h"
 #include "proto/topics.h"
+#include "rebuild.h"
 
 #define ASK_MS        2000
 #define RETRY_MS      200
@@ -34,6 +35,7 @@ struct app {
     struct http_route routes[DOOR_ROUTES];
     struct kafka_producer *records;
     struct reply_waiter *waiter;
+    struct rebuild *rebuild;
     struct http_server *http;
     pthread_t starter;
     bool starter_started;
@@ -128,6 +130,14 @@ static err_t start_backends(struct app *app, struct fault *fault)
     if (e == ERR_OK) {
         e = reply_waiter_start(&waiter, fault, &app->waiter);
     }
+    if (e == ERR_OK) {
+        const struct rebuild_options rebuild = {.redis = &redis,
+                                                .brokers = app->config->common.kafka_brokers,
+                                                .client_id = app->config->common.instance,
+                                                .partitions = app->door.partitions,
+                                                .metrics = app->metrics};
+        e = rebuild_start(&rebuild, &app->rebuild);
+    }
     app->door.records = app->records;
     app->door.waiter = app->waiter;
     return e;
@@ -214,6 +224,7 @@ static err_t stop_backends(void *arg, int64_t limit_ms)
         lane_stop(TAKE(app->door.lanes[i]));
     }
     app->door.lane_count = 0;
+    rebuild_stop(TAKE(app->rebuild));
     reply_waiter_stop(TAKE(app->waiter), (int)limit_ms / 2);
     return app->records != NULL ? kafka_producer_flush(app->records, (int)limit_ms / 2) : ERR_OK;
 }
