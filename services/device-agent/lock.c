@@ -15,13 +15,12 @@ static long read_pid(int fd)
     return n > 0 ? strtol(text, NULL, 10) : 0;
 }
 
-static void write_pid(int fd)
+/* The lock counts; without the number nobody can ask this process for a heartbeat, no more. */
+static bool write_pid(int fd)
 {
     char text[24];
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
-        (void)ftruncate(fd, 0); /* the lock itself counts, not who has it */
-    }
+    return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n;
 }
 
 err_t lock_take(const char *state_dir, int *ret_fd, long *ret_pid, struct fault *fault)
@@ -38,7 +37,7 @@ err_t lock_take(const char *state_dir, int *ret_fd, long *ret_pid, struct fault 
         return fault_set(fault, ERR_CONFLICT, "already_running", "--state-dir",
                          "another agent is at work on %.160s (process %ld)", state_dir, *ret_pid);
     }
-    write_pid(fd);
+    (void)write_pid(fd);
     *ret_fd = fd;
     return ERR_OK;
 }
