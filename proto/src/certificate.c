@@ -56,5 +56,5 @@ void certificate_status_key(const struct uuid *ca, const uint8_t serial[CERTIFIC
 {
     static const char suffix[] = "/status";
     certificate_key(ca, serial, out);
-    memcpy(out + UUID_TEXT_SIZE + HEX_LEN(CERTIFICATE_SERIAL), suffix, sizeof suffix);
+    memcpy(out + UUID_TEXT_SIZE + (size_t)HEX_LEN(CERTIFICATE_SERIAL), suffix, sizeof suffix);
 }

@@ -90,7 +90,7 @@ static void emit_release(struct work *w, const struct ca_work *cw, const char *i
     CLEANUP_JSON cJSON *body = cJSON_CreateObject();
     (void)cJSON_AddStringToObject(body, "id", id);
     (void)cJSON_AddStringToObject(body, "reason", c->outcome.fault.code);
-    CLEANUP_BUF struct buf value = BUF_INIT(ENVELOPE_MAX);
+    CLEANUP_BUF struct buf value = BUF_INIT((size_t)ENVELOPE_MAX);
     err_t e = envelope_encode(&envelope, body, &value);
     assert(e == ERR_OK);
     (void)e;

@@ -1,5 +1,6 @@
 /* What others want of a device: a renewal, to be let in; and what it reports without a proof: that
  * its last work failed. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,14 +18,14 @@ static void answer_operation(struct device_request *r, const struct uuid *id,
 /* True when this very order was taken before. */
 static bool answer_repeat(const struct device *old, struct device_request *r)
 {
-    const struct uuid *id = &r->of.renew.operation;
-    if (device_has_operation(old) && uuid_eq(&old->operation.id, id)) {
-        answer_operation(r, id, old->operation.state, old->operation.reason);
+    const struct uuid id = r->of.renew.operation;
+    if (device_has_operation(old) && uuid_eq(&old->operation.id, &id)) {
+        answer_operation(r, &id, old->operation.state, old->operation.reason);
         return true;
     }
-    const struct device_recent *past = life_recent(old, id);
+    const struct device_recent *past = life_recent(old, &id);
     if (past != NULL) {
-        answer_operation(r, id, past->state, past->reason);
+        answer_operation(r, &id, past->state, past->reason);
     }
     return past != NULL;
 }
@@ -87,6 +88,7 @@ static void refuse_wish(const struct device *old, struct device_request *r, int6
     struct device_outcome *o = &r->outcome;
     const struct device_renew_body *b = &r->of.renew;
     static const uint8_t any[CERTIFICATE_SERIAL];
+    assert(old != NULL); /* refuse_state saw to it */
     const struct ca *ca = r->snapshots.ca;
     if (memcmp(b->serial, any, sizeof any) != 0 &&
         memcmp(b->serial, old->certificate.serial, sizeof any) != 0) {
@@ -156,6 +158,7 @@ void device_renew(const struct device *old, struct device_request *r, int64_t no
         tell_refusal(old, r);
         return;
     }
+    assert(old != NULL); /* refuse_state saw to it */
     struct device *d = life_change(old, r, now_ms);
     if (device_has_operation(d)) {
         cJSON *data = life_operation_data(d, &d->operation);
@@ -197,7 +200,11 @@ static void take_reason(char out[DEVICE_WORD_MAX + 1], const char *said)
 {
     size_t len = 0;
     for (; said[len] != 0 && len < DEVICE_WORD_MAX; len++) {
-        out[len] = said[len] >= ' ' && said[len] <= '~' ? said[len] : '?';
+        bool plain = said[len] >= ' ' && said[len] <= '~';
+        out[len] = '?';
+        if (plain) {
+            out[len] = said[len];
+        }
     }
     out[len] = 0;
 }

@@ -46,7 +46,8 @@ err_t device_project(struct span record_key, struct span value, struct view_reco
     }
     int64_t due_ms = 0;
     if (e == ERR_OK && device_is_due(d, &due_ms)) {
-        e = add_index(to, "due:", &d->certificate.ca, (double)(due_ms / 1000));
+        int64_t due_s = due_ms / 1000;
+        e = add_index(to, "due:", &d->certificate.ca, (double)due_s);
     }
     return e;
 }

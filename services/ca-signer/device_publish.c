@@ -24,6 +24,7 @@ static void encode(const struct codec_table *table, const void *in, struct buf *
 static void publish_certificate(struct work *w, const struct device_request *r)
 {
     const struct device *d = r->outcome.state;
+    assert(d != NULL); /* what was issued is in it */
     const struct device_unconfirmed *u = &d->unconfirmed[d->unconfirmed_count - 1];
     struct certificate_record record = {
         .type = CERTIFICATE_TYPE,
@@ -106,6 +107,7 @@ static void fill_install(struct ledger_install *to, const struct device_request 
     const struct outcome_install *install = &r->outcome.install;
     const struct device_unconfirmed *u = &install->certificate;
     const struct device_signed *s = &r->body.signed_part;
+    assert(r->outcome.state != NULL); /* an install changes the state */
     memcpy(to->uid, r->uid, sizeof r->uid);
     memcpy(to->serial, u->serial, sizeof to->serial);
     if (install->has_previous) {
@@ -148,7 +150,7 @@ static void publish_install(struct work *w, const struct device_request *r, cons
     uuid_format(&charge, envelope.id);
     memcpy(envelope.domain, domain, UUID_TEXT_SIZE);
     memcpy(envelope.traceparent, r->envelope.traceparent, sizeof envelope.traceparent);
-    CLEANUP_BUF struct buf value = BUF_INIT(ENVELOPE_MAX);
+    CLEANUP_BUF struct buf value = BUF_INIT((size_t)ENVELOPE_MAX);
     err_t e = envelope_encode(&envelope, body, &value);
     assert(e == ERR_OK);
     (void)e;

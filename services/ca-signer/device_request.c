@@ -68,7 +68,7 @@ static err_t decode_signed(struct device_request *r, struct fault *fault)
     if (e != ERR_OK) {
         return e;
     }
-    const struct json_limits limits = {DEVICE_REQUEST_MAX, 4, 64};
+    const struct json_limits limits = {(size_t)DEVICE_REQUEST_MAX, 4, 64};
     e = codec_decode_text(kinds[r->kind].table, CODEC_KEEP,
                           span_of(r->body.signed_part.payload, r->body.signed_part.payload_len),
                           &limits, &r->of, fault);

@@ -20,20 +20,21 @@ struct wanted_profile {
     struct registry_record *record;     /* owned until the next round; NULL: absent */
 };
 
-/* What one request needs, as it becomes known. */
-struct wanted {
-    struct wanted_profile *profile; /* NULL: none */
-    bool whitelist;
-    struct registry_record *listed; /* owned until the next round */
-    struct uuid ca;                 /* zero: none */
-};
-
 /* One value to be read from a view. */
 struct lookup {
     char letter;
     int32_t partition;
     struct span key;   /* record key */
     struct span value; /* payload; ptr NULL: absent */
+};
+
+/* What one request needs, as it becomes known. */
+struct wanted {
+    struct wanted_profile *profile; /* NULL: none */
+    struct lookup *whitelist;       /* NULL: need not be on it */
+    struct registry_record *listed; /* owned until the next round */
+    struct uuid ca;                 /* zero: none */
+    struct lookup *ca_record;       /* NULL: none, or read for an earlier request */
 };
 
 struct device_snapshot {
@@ -191,6 +192,7 @@ static void want_all(struct device_snapshot *s, const struct snapshot_want *want
     s->wanted = arena_alloc(&s->arena, (n + 1) * sizeof *s->wanted);
     s->wanted_count = n;
     for (unsigned i = 0; i < n; i++) {
+        wants[i].request->snapshots = (struct device_snapshots){0};
         s->wanted[i].profile = want_profile(s, profile_of(&wants[i]));
     }
 }
@@ -336,14 +338,13 @@ static struct lookup ca_lookup(struct device_snapshot *s, const struct uuid *ca)
                            .key = span_str(arena_str(&s->arena, id))};
 }
 
-static err_t take_ca(struct device_snapshot *s, const struct snapshot_want *want,
-                     const struct wanted *w, const struct lookup *l)
+static err_t take_ca(struct device_snapshot *s, struct device_snapshots *to, const struct wanted *w)
 {
     const struct ca_cache_entry *entry = NULL;
-    err_t e = ca_cache_update(s->cas, &w->ca, l->value, &entry);
+    err_t e = ca_cache_update(s->cas, &w->ca, w->ca_record->value, &entry);
     if (e == ERR_OK) {
-        want->request->snapshots.ca = entry->ca;
-        want->request->snapshots.template = entry->template;
+        to->ca = entry->ca;
+        to->template = entry->template;
     }
     return e;
 }
@@ -358,37 +359,42 @@ static unsigned first_with_ca(const struct device_snapshot *s, unsigned i)
     return at;
 }
 
-static err_t read_rest(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
+/* Queues what the profiles have shown to be needed; returns the number of lookups. */
+static unsigned want_rest(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n,
+                          struct lookup *lookups)
 {
-    struct lookup *lookups = arena_alloc(&s->arena, (2 * (size_t)n + 1) * sizeof *lookups);
-    unsigned *at = arena_alloc(&s->arena, (2 * (size_t)n + 1) * sizeof *at);
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
         struct wanted *w = &s->wanted[i];
-        w->whitelist = wants_whitelist(&wants[i], w);
         w->ca = ca_of(&wants[i], w);
-        if (w->whitelist) {
-            at[2 * i] = count;
-            lookups[count++] = whitelist_lookup(s, &wants[i], w);
+        if (wants_whitelist(&wants[i], w)) {
+            w->whitelist = &lookups[count++];
+            *w->whitelist = whitelist_lookup(s, &wants[i], w);
         }
         if (!uuid_is_zero(&w->ca) && first_with_ca(s, i) == i) {
-            at[2 * i + 1] = count;
-            lookups[count++] = ca_lookup(s, &w->ca);
+            w->ca_record = &lookups[count++];
+            *w->ca_record = ca_lookup(s, &w->ca);
         }
     }
-    err_t e = run_lookups(s, lookups, count);
+    return count;
+}
+
+static err_t read_rest(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
+{
+    struct lookup *lookups = arena_alloc(&s->arena, (2 * (size_t)n + 1) * sizeof *lookups);
+    err_t e = run_lookups(s, lookups, want_rest(s, wants, n, lookups));
     for (unsigned i = 0; i < n && e == ERR_OK; i++) {
         struct wanted *w = &s->wanted[i];
-        const struct lookup *listed = w->whitelist ? &lookups[at[2 * i]] : NULL;
-        if (listed != NULL && listed->value.ptr != NULL) {
-            e = registry_record_decode(REGISTRY_WHITELIST, listed->value, &w->listed);
+        struct device_snapshots *to = &wants[i].request->snapshots;
+        if (w->whitelist != NULL && w->whitelist->value.ptr != NULL) {
+            e = registry_record_decode(REGISTRY_WHITELIST, w->whitelist->value, &w->listed);
         }
-        unsigned first = first_with_ca(s, i);
-        if (e == ERR_OK && !uuid_is_zero(&w->ca) && first == i) {
-            e = take_ca(s, &wants[i], w, &lookups[at[2 * i + 1]]);
-        } else if (first != i) {
-            wants[i].request->snapshots.ca = wants[first].request->snapshots.ca;
-            wants[i].request->snapshots.template = wants[first].request->snapshots.template;
+        if (e == ERR_OK && w->ca_record != NULL) {
+            e = take_ca(s, to, w);
+        } else {
+            const struct device_snapshots *first = &wants[first_with_ca(s, i)].request->snapshots;
+            to->ca = first->ca;
+            to->template = first->template;
         }
     }
     return e;
@@ -432,8 +438,8 @@ static struct absences find_absences(struct device_snapshot *s, const struct sna
     };
     for (unsigned i = 0; i < n; i++) {
         const struct wanted *w = &s->wanted[i];
-        if ((w->profile != NULL && w->profile->record == NULL) ||
-            (w->whitelist && w->listed == NULL)) {
+        if (w->profile != NULL &&
+            (w->profile->record == NULL || (w->whitelist != NULL && w->listed == NULL))) {
             a.registry[profile_partition(s, w->profile)] = a.any = true;
         }
         if (!uuid_is_zero(&w->ca) && wants[i].request->snapshots.ca == NULL) {
