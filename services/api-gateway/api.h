@@ -37,8 +37,8 @@ struct api_call {
     size_t max_values;              /* JSON values in it */
     void (*serve)(struct exchange *x);
     /* How an owner's result is shown, for answers now and for /v1/request/get later. `result` may
-     * be NULL. Any thread. Writes only. */
-    cJSON *(*show)(const cJSON *result);
+     * be NULL; `asked` is what the ask kept of the request, NULL later. Any thread. Writes only. */
+    cJSON *(*show)(const cJSON *result, const cJSON *asked);
 };
 
 /* First member of every body: set by clients with the operator's token. */

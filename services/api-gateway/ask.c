@@ -28,6 +28,7 @@ struct waiting {
     char last_id[UUID_TEXT_SIZE];
     enum reply_outcome worst;
     cJSON *reply; /* of a single request, or the first refusal of a bulk; owned */
+    cJSON *asked; /* for the call's show; owned */
     cJSON *sums;  /* of a bulk: the numbers of all results; owned */
 };
 
@@ -122,12 +123,14 @@ static struct http_response *show_refusal(unsigned status, const cJSON *reply)
                                                     .message = text_of(field, "message", "")};
         }
     }
-    return http_response_error(status, text_of(reply, "type", "internal_error"),
+    /* one word for it, whichever owner says it */
+    const char *type = status == 422 ? "idempotency_key_reused" : "internal_error";
+    return http_response_error(status, status == 422 ? type : text_of(reply, "type", type),
                                text_of(reply, "message", "the request was refused"), fields, n);
 }
 
 static struct http_response *show_reply(const struct api_call *call, const cJSON *reply,
-                                        const struct ask_extra *extra)
+                                        const cJSON *asked, const struct ask_extra *extra)
 {
     const cJSON *status = cJSON_GetObjectItemCaseSensitive(reply, "status");
     int64_t code = 0;
@@ -138,7 +141,7 @@ static struct http_response *show_reply(const struct api_call *call, const cJSON
         return show_refusal((unsigned)code, reply);
     }
     const cJSON *result = cJSON_GetObjectItemCaseSensitive(reply, "result");
-    CLEANUP_JSON cJSON *json = call->show(result);
+    CLEANUP_JSON cJSON *json = call->show(result, asked);
     if (json == NULL) {
         return http_response_fault(ERR_INTERNAL, NULL);
     }
@@ -153,7 +156,7 @@ struct http_response *ask_show(const struct api_call *call, struct span reply,
     if (json_decode(reply, &reply_limits, &json, NULL) != ERR_OK) {
         return http_response_fault(ERR_INTERNAL, NULL);
     }
-    return show_reply(call, json, extra);
+    return show_reply(call, json, NULL, extra);
 }
 
 /* ---- the waiting client ---- */
@@ -162,6 +165,7 @@ static void waiting_free(struct waiting *w)
 {
     cJSON_Delete(w->reply);
     cJSON_Delete(w->sums);
+    cJSON_Delete(w->asked);
     OPENSSL_cleanse(&w->extra, sizeof w->extra);
     (void)pthread_mutex_destroy(&w->lock);
     free(w);
@@ -175,9 +179,9 @@ static void finish(struct waiting *w)
     } else if (w->worst != REPLY_ANSWERED) {
         response = unknown_outcome(w->worst);
     } else if (w->reply != NULL) {
-        response = show_reply(w->call, w->reply, &w->extra);
+        response = show_reply(w->call, w->reply, w->asked, &w->extra);
     } else {
-        CLEANUP_JSON cJSON *json = w->call->show(w->sums);
+        CLEANUP_JSON cJSON *json = w->call->show(w->sums, w->asked);
         response = api_response(200, json);
     }
     /* ERR_STALE: the server had answered before, nothing is left to do */
@@ -342,6 +346,7 @@ void ask_send(struct exchange *x, struct ask *ask)
     (void)pthread_mutex_init(&w->lock, NULL);
     w->call = x->call;
     w->extra = ask->extra;
+    w->asked = TAKE(ask->asked);
     w->bulk = ask->item_count > 1;
     w->sums = w->bulk ? cJSON_CreateObject() : NULL;
     /* one more than there are items: the handler's own, so that the last reply cannot end it while

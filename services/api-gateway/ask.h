@@ -40,8 +40,12 @@ struct ask {
     size_t item_count;
     char hash[33]; /* of the client's body */
     struct ask_extra extra;
+    cJSON *asked; /* owned; what the call's show wants to know of the request; NULL: nothing */
     int64_t deadline_ms;
 };
+/* A secret is shown once, with the answer: such a request waits longer before it settles for 202.
+ */
+#define ASK_SECRET_DEADLINE_MS 10000
 /* Takes `body`; one item, the exchange's body hash and deadline. */
 void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body);
 /* Sends and suspends, or answers with the reason why not. Takes what `ask` owns. */

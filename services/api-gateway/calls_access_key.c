@@ -44,8 +44,9 @@ static cJSON *show_key(const struct registry_access_key *k)
     return json;
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     CLEANUP(registry_record_free)
     struct registry_record *r = registry_from_result(REGISTRY_ACCESS_KEY, result);
     return r != NULL ? show_key(&r->of.access_key) : NULL;
@@ -89,6 +90,7 @@ static void create(struct exchange *x)
     }
     (void)snprintf(ask.extra.proof, sizeof ask.extra.proof, "%s", buf_cstr(&proof));
     ask_one(x, &ask, &id, write_body(&registry_key_create_table, &request));
+    ask.deadline_ms = ASK_SECRET_DEADLINE_MS;
     ask_send(x, &ask);
 }
 

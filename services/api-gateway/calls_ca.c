@@ -148,8 +148,9 @@ static cJSON *show_ca(const struct ca *ca)
     return json;
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     CLEANUP_BUF struct buf text = BUF_INIT(CA_BYTES);
     CLEANUP(ca_free) struct ca *ca = NULL;
     if (result == NULL || json_encode(result, &text) != ERR_OK ||

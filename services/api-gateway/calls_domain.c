@@ -69,8 +69,9 @@ static cJSON *show_domain(const struct registry_domain *d)
     return json;
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     CLEANUP(registry_record_free)
     struct registry_record *r = registry_from_result(REGISTRY_DOMAIN, result);
     return r != NULL ? show_domain(&r->of.domain) : NULL;

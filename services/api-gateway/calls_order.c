@@ -105,6 +105,8 @@ static void renew(struct exchange *x)
     ask.topic = TOPIC_ORDER_REQUESTS;
     uuid_format(&id, ask.key); /* the order is the aggregate */
     ask_one(x, &ask, &id, order_request(body, validity_s));
+    ask.asked =
+        cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(ask.items[0].body, "devices"), true);
     ask_send(x, &ask);
 }
 

@@ -84,8 +84,9 @@ static cJSON *show_profile(const struct registry_profile *p)
     return json;
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     CLEANUP(registry_record_free)
     struct registry_record *r = registry_from_result(REGISTRY_PROFILE, result);
     return r != NULL ? show_profile(&r->of.profile) : NULL;

@@ -90,15 +90,17 @@ static cJSON *show_webhook(const struct registry_webhook *w)
     return json;
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     CLEANUP(registry_record_free)
     struct registry_record *r = registry_from_result(REGISTRY_WEBHOOK, result);
     return r != NULL ? show_webhook(&r->of.webhook) : NULL;
 }
 
-static cJSON *show_deleted(const cJSON *result)
+static cJSON *show_deleted(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     const cJSON *id = cJSON_GetObjectItemCaseSensitive(result, "id");
     cJSON *json = cJSON_CreateObject();
     (void)cJSON_AddStringToObject(json, "WebhookUID", cJSON_IsString(id) ? id->valuestring : "");
@@ -156,6 +158,7 @@ static void create(struct exchange *x)
         return;
     }
     ask_one(x, &ask, &id, write_body(&registry_webhook_create_table, &body->create));
+    ask.deadline_ms = ASK_SECRET_DEADLINE_MS;
     ask_send(x, &ask);
 }
 

@@ -111,8 +111,9 @@ static void copy_number(cJSON *to, const char *name, const cJSON *from, const ch
     }
 }
 
-static cJSON *show_result(const cJSON *result)
+static cJSON *show_result(const cJSON *result, const cJSON *asked)
 {
+    (void)asked;
     cJSON *json = cJSON_CreateObject();
     copy_number(json, "Added", result, "added");
     copy_number(json, "Removed", result, "removed");

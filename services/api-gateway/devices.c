@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "proto/heartbeat.h"
 #include "proto/topics.h"
 
 #define RECORD_MAX  ((size_t)DEVICE_PACKED_MAX)
@@ -57,19 +58,21 @@ struct device *devices_read(struct exchange *x, const char *uid)
 
 int64_t devices_last_heartbeat(struct exchange *x, const char *uid)
 {
-    uint8_t key[4 + RAW_UID] = {'g', ':', 'h', ':'};
-    const struct span keys[] = {span_of(key, sizeof key)};
+    uint8_t raw[RAW_UID];
+    uint8_t key[HEARTBEAT_GUARD_KEY];
+    struct heartbeat_guard guard;
     struct span value[1] = {{0}};
     CLEANUP_BUF struct buf arena = BUF_INIT(4096);
-    if (device_view_key(span_str(uid), key + 4) != ERR_OK ||
-        views_read(x->redis, keys, 1, &arena, value) != ERR_OK || value[0].len < 8) {
+    if (device_view_key(span_str(uid), raw) != ERR_OK) {
         return 0;
     }
-    uint64_t ms = 0;
-    for (size_t i = 0; i < 8; i++) {
-        ms = ms << 8 | value[0].ptr[i];
+    heartbeat_guard_key(raw, key);
+    const struct span keys[] = {span_of(key, sizeof key)};
+    if (views_read(x->redis, keys, 1, &arena, value) != ERR_OK ||
+        heartbeat_guard_decode(value[0], &guard) != ERR_OK) {
+        return 0;
     }
-    return ms <= (uint64_t)TIME_MAX_MS ? (int64_t)ms : 0;
+    return guard.time_ms;
 }
 
 /* ---- filters ---- */

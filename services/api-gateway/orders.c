@@ -20,13 +20,13 @@ static const struct {
     const char *text;
 } code_texts[] = {
     {"not_found", "there is no such device in this domain"},
-    {"no_certificate", "the device has no certificate made here"},
-    {"not_managed", "the device's certificate was not made here"},
-    {"not_active", "the device is not active"},
-    {"revoked", "a revoked certificate is not renewed; order an update"},
-    {"ca_gone", "the device's CA was deleted"},
-    {"not_longer", "the certificate could not become longer than it is; transfer it first"},
-    {"in_progress", "another operation of this device is running"},
+    {"not_active", "the device is not active: it may not have certificates now"},
+    {"no_certificate", "the device has not proved any certificate yet"},
+    {"revoked", "its certificate is revoked: order a new key with update"},
+    {"not_managed", "its certificate was not issued by a CA of this system"},
+    {"operation_in_progress", "another operation of this device is running"},
+    {"not_longer", "the new certificate would not be valid longer than the present one: transfer "
+                   "the device first"},
 };
 
 const char *orders_code_text(const char *code)
@@ -110,25 +110,46 @@ static const char *progress(const struct device *d, const struct uuid *operation
     return uuid_eq(&d->certificate.operation, operation) ? "installed" : "queued";
 }
 
-cJSON *orders_show_result(const cJSON *result)
+/* Refusals by device, for look-ups: {"<uid>": "<code>"}. */
+static cJSON *refusals(const cJSON *result)
+{
+    cJSON *codes = cJSON_CreateObject();
+    const cJSON *refused = NULL;
+    cJSON_ArrayForEach(refused, cJSON_GetObjectItemCaseSensitive(result, "refused"))
+    {
+        (void)cJSON_AddStringToObject(codes, text_of(refused, "uid"), text_of(refused, "code"));
+    }
+    return codes;
+}
+
+/* The scheduler names the refused ones only; who is not among them is queued. */
+cJSON *orders_show_result(const cJSON *result, const cJSON *asked)
 {
     struct uuid order;
     const char *id = text_of(result, "order");
     if (uuid_parse(span_str(id), &order) != ERR_OK) {
         return NULL;
     }
+    const cJSON *refused = cJSON_GetObjectItemCaseSensitive(result, "refused");
     cJSON *json = cJSON_CreateObject();
     (void)cJSON_AddStringToObject(json, "OrderUID", id);
     (void)cJSON_AddNumberToObject(json, "Queued", number_of(result, "queued"));
-    (void)cJSON_AddNumberToObject(json, "Refused", number_of(result, "refused"));
+    (void)cJSON_AddNumberToObject(json, "Refused", cJSON_GetArraySize(refused));
     cJSON *devices = cJSON_AddArrayToObject(json, "Devices");
-    const cJSON *entry = NULL;
-    cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(result, "devices"))
+    CLEANUP_JSON cJSON *codes = refusals(result);
+    const cJSON *uid = NULL;
+    const cJSON *next = codes->child; /* both lists are in the order of the request */
+    cJSON_ArrayForEach(uid, asked)
     {
-        char uid[DEVICE_UID_LEN + 1];
-        const char *code = "";
-        if (cJSON_IsString(entry) && split_entry(entry->valuestring, uid, &code)) {
-            show_entry(devices, &order, uid, code, "queued", "");
+        bool is_refused = next != NULL && strcmp(next->string, uid->valuestring) == 0;
+        show_entry(devices, &order, uid->valuestring, is_refused ? next->valuestring : "", "queued",
+                   "");
+        next = is_refused ? next->next : next;
+    }
+    if (asked == NULL) {
+        cJSON_ArrayForEach(next, codes)
+        {
+            show_entry(devices, &order, next->string, next->valuestring, "queued", "");
         }
     }
     return json;

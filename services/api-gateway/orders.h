@@ -11,8 +11,9 @@
 void orders_get(struct exchange *x, const char *order_uid);
 /* Answers with a page of orders, newest last (ASC) or first (DESC), without their devices. */
 void orders_list(struct exchange *x);
-/* The scheduler's answer to a new order: each device queued or refused, and why. */
-cJSON *orders_show_result(const cJSON *result);
+/* The scheduler's answer to a new order: each device (`asked`, an array of UIDs; NULL: only the
+ * refused ones) queued or refused, and why. */
+cJSON *orders_show_result(const cJSON *result, const cJSON *asked);
 /* What a refusal's code means, for people. */
 const char *orders_code_text(const char *code);
 
