@@ -1,0 +1,414 @@
+#include "run.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "client.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/json.h"
+#include "session.h"
+#include "show.h"
+
+#define OUTPUT_MAX    ((size_t)128 * 1024 * 1024)
+#define BODY_MAX      ((size_t)16 * 1024 * 1024)
+#define PAGE_ROWS     1000
+#define POLL_MS       250
+#define POLL_ORDER_MS 1000
+#define EARLY_S       60 /* a token is renewed this long before it expires */
+#define EXIT_NO_RIGHT 77
+
+/* What one run of the program holds. */
+struct run {
+    const struct arguments *a;
+    char *(*get)(const char *);
+    struct client client;
+    struct session session;
+    struct buf token; /* read from a file; secret */
+    int64_t deadline_ms;
+};
+
+int run_exit_status(err_t e)
+{
+    return e == ERR_UNAUTHORIZED || e == ERR_FORBIDDEN ? EXIT_NO_RIGHT : err_exit_status(e);
+}
+
+static err_t complain(err_t e, const struct fault *fault)
+{
+    (void)fprintf(stderr, "fleetctl: %s%s%s\n", fault->field, fault->field[0] != '\0' ? ": " : "",
+                  fault->text);
+    return e;
+}
+
+static void print(struct buf *text)
+{
+    (void)fputs(buf_cstr(text), stdout);
+}
+
+static void print_json(const cJSON *json)
+{
+    char *text = cJSON_Print(json);
+    if (text != NULL) {
+        (void)printf("%s\n", text);
+        cJSON_free(text);
+    }
+}
+
+static void pause_ms(int64_t ms)
+{
+    const struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+static bool time_left(const struct run *r)
+{
+    return clock_mono_ms(&clock_system) < r->deadline_ms;
+}
+
+static int64_t integer_of(const cJSON *object, const char *name)
+{
+    int64_t value = 0;
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return json_integer(item, &value) ? value : 0;
+}
+
+static const char *text_of(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+/* ---- calls ---- */
+
+static err_t refused(const struct run *r, const struct client_answer *answer)
+{
+    CLEANUP_BUF struct buf text = BUF_INIT(65536);
+    if (r->a->json) {
+        print_json(answer->json);
+    }
+    show_error(answer->json, &text);
+    (void)fprintf(stderr, "fleetctl: %s", buf_cstr(&text));
+    return client_status_error(answer->status);
+}
+
+/* One call; a refusal is printed. */
+static err_t call(const struct run *r, const char *path, const cJSON *body, const char *key,
+                  struct client_answer *ret)
+{
+    CLEANUP_BUF struct buf text = BUF_INIT(BODY_MAX);
+    struct fault fault = {0};
+    err_t err = json_encode(body, &text);
+    if (err == ERR_OK) {
+        err = client_post(&r->client, path, "application/json", buf_span(&text), key, ret, &fault);
+    }
+    if (err != ERR_OK) {
+        return complain(err, &fault);
+    }
+    return client_status_error(ret->status) == ERR_OK ? ERR_OK : refused(r, ret);
+}
+
+/* 202: the work goes on; asks until its outcome is known. Secrets that came with the first answer
+ * are kept. */
+static err_t follow(const struct run *r, struct client_answer *answer)
+{
+    CLEANUP_JSON cJSON *first = TAKE(answer->json);
+    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(body, "RequestUID", text_of(first, "RequestUID"));
+    while (answer->status == 202) {
+        if (!time_left(r)) {
+            (void)fprintf(stderr, "fleetctl: not known yet; ask later: fleetctl request get %s\n",
+                          text_of(first, "RequestUID"));
+            return ERR_TIMEOUT;
+        }
+        pause_ms(POLL_MS);
+        client_answer_deinit(answer);
+        err_t err = call(r, "/v1/request/get", body, NULL, answer);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    static const char *const secrets[] = {"APISecret", "Secret"};
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+        if (text_of(first, secrets[i])[0] != '\0') {
+            (void)cJSON_AddStringToObject(answer->json, secrets[i], text_of(first, secrets[i]));
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- credentials ---- */
+
+static err_t refresh(struct run *r)
+{
+    CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(body, "RefreshToken", r->session.refresh);
+    err_t err = call(r, "/v1/authenticate/refresh", body, NULL, &answer);
+    if (err != ERR_OK) {
+        return err;
+    }
+    (void)snprintf(r->session.access, sizeof r->session.access, "%s",
+                   text_of(answer.json, "AuthToken"));
+    (void)snprintf(r->session.refresh, sizeof r->session.refresh, "%s",
+                   text_of(answer.json, "RefreshToken"));
+    r->session.expires_s =
+        clock_now_ms(&clock_system) / 1000 + integer_of(answer.json, "ExpiresIn");
+    struct fault fault = {0};
+    err = session_save(r->get, &r->session, &fault);
+    return err == ERR_OK ? ERR_OK : complain(err, &fault);
+}
+
+static err_t use_file(struct run *r, const char *path)
+{
+    struct fault fault = {0};
+    err_t err = arguments_read_line(path, &r->token, &fault);
+    if (err != ERR_OK) {
+        return complain(err, &fault);
+    }
+    r->client.token = buf_cstr(&r->token);
+    return ERR_OK;
+}
+
+/* --token-file, else the session of login for this API, else the operator's token. */
+static err_t choose_token(struct run *r)
+{
+    struct fault fault = {0};
+    if (r->a->token_file != NULL) {
+        return use_file(r, r->a->token_file);
+    }
+    err_t err = session_load(r->get, &r->session, &fault);
+    if (err == ERR_INVALID) {
+        return complain(err, &fault);
+    }
+    if (err == ERR_OK && strcmp(r->session.api, r->client.api) == 0) {
+        bool fresh = r->session.expires_s > clock_now_ms(&clock_system) / 1000 + EARLY_S;
+        err = fresh ? ERR_OK : refresh(r);
+        r->client.token = r->session.access;
+        return err;
+    }
+    if (r->a->operator_token_file != NULL && r->a->operator_token_file[0] != '\0') {
+        return use_file(r, r->a->operator_token_file);
+    }
+    (void)fprintf(stderr, "fleetctl: nobody is logged in here; use fleetctl login, --token-file or "
+                          "FLEETSEAL_OPERATOR_TOKEN_FILE\n");
+    return ERR_UNAUTHORIZED;
+}
+
+static err_t login(struct run *r)
+{
+    CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+    CLEANUP_BUF struct buf secret = BUF_INIT_SECRET(65536 * 2);
+    struct fault fault = {0};
+    err_t err = arguments_read_line(text_of(r->a->body, "APISecret"), &secret, &fault);
+    if (err != ERR_OK) {
+        return complain(err, &fault);
+    }
+    (void)cJSON_ReplaceItemInObjectCaseSensitive(r->a->body, "APISecret",
+                                                 cJSON_CreateString(buf_cstr(&secret)));
+    err = call(r, r->a->command->path, r->a->body, NULL, &answer);
+    if (err != ERR_OK) {
+        return err;
+    }
+    (void)snprintf(r->session.api, sizeof r->session.api, "%s", r->client.api);
+    (void)snprintf(r->session.access, sizeof r->session.access, "%s",
+                   text_of(answer.json, "AuthToken"));
+    (void)snprintf(r->session.refresh, sizeof r->session.refresh, "%s",
+                   text_of(answer.json, "RefreshToken"));
+    r->session.expires_s =
+        clock_now_ms(&clock_system) / 1000 + integer_of(answer.json, "ExpiresIn");
+    err = session_save(r->get, &r->session, &fault);
+    if (err != ERR_OK) {
+        return complain(err, &fault);
+    }
+    (void)printf("logged in to domain %s\n", text_of(answer.json, "DomainUID"));
+    return ERR_OK;
+}
+
+/* ---- commands ---- */
+
+static void show_answer(const struct run *r, const cJSON *json)
+{
+    const struct command *c = r->a->command;
+    if (r->a->json) {
+        print_json(json);
+        return;
+    }
+    CLEANUP_BUF struct buf text = BUF_INIT(OUTPUT_MAX);
+    show_object(json, c->rows, &text);
+    if (c->rows != NULL) {
+        (void)buf_append_byte(&text, '\n');
+        show_table(c->columns, cJSON_GetObjectItemCaseSensitive(json, c->rows), &text);
+    }
+    print(&text);
+}
+
+static err_t send_csv(const struct run *r, const char *key, struct client_answer *ret)
+{
+    struct fault fault = {0};
+    CLEANUP_FREE char *path = r->a->domain != NULL
+                                  ? xasprintf("%s?DomainUID=%s", r->a->command->path, r->a->domain)
+                                  : xstrdup(r->a->command->path);
+    err_t err = client_post(&r->client, path, "text/csv", buf_span(&r->a->csv), key, ret, &fault);
+    if (err != ERR_OK) {
+        return complain(err, &fault);
+    }
+    return client_status_error(ret->status) == ERR_OK ? ERR_OK : refused(r, ret);
+}
+
+/* The answer of the command's call, known for good. */
+static err_t answered(const struct run *r, struct client_answer *ret)
+{
+    char fresh[UUID_TEXT_SIZE];
+    struct uuid id = uuid_v4();
+    uuid_format(&id, fresh);
+    const char *key = r->a->idempotency_key != NULL ? r->a->idempotency_key : fresh;
+    err_t err = r->a->csv_given ? send_csv(r, key, ret)
+                                : call(r, r->a->command->path, r->a->body, key, ret);
+    return err == ERR_OK && ret->status == 202 ? follow(r, ret) : err;
+}
+
+static err_t run_call(const struct run *r)
+{
+    CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+    err_t err = answered(r, &answer);
+    if (err == ERR_OK) {
+        show_answer(r, answer.json);
+    }
+    return err;
+}
+
+/* Follows the pages unless one was asked for. */
+static err_t run_list(const struct run *r)
+{
+    CLEANUP_JSON cJSON *rows = cJSON_CreateArray();
+    CLEANUP_JSON cJSON *body = cJSON_Duplicate(r->a->body, true);
+    bool one_page = cJSON_HasObjectItem(body, "Limit");
+    bool more = true;
+    if (!one_page) {
+        (void)cJSON_AddNumberToObject(body, "Limit", PAGE_ROWS);
+    }
+    while (more) {
+        CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+        err_t err = call(r, r->a->command->path, body, NULL, &answer);
+        if (err != ERR_OK) {
+            return err;
+        }
+        cJSON *data = cJSON_DetachItemFromObjectCaseSensitive(answer.json, "data");
+        while (data != NULL && data->child != NULL) {
+            (void)cJSON_AddItemToArray(rows, cJSON_DetachItemViaPointer(data, data->child));
+        }
+        cJSON_Delete(data);
+        more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer.json, "has_more")) && !one_page;
+        cJSON_DeleteItemFromObjectCaseSensitive(body, "After");
+        (void)cJSON_AddStringToObject(body, "After", text_of(answer.json, "after"));
+    }
+    if (r->a->json) {
+        print_json(rows);
+        return ERR_OK;
+    }
+    CLEANUP_BUF struct buf text = BUF_INIT(OUTPUT_MAX);
+    show_table(r->a->command->columns, rows, &text);
+    print(&text);
+    return ERR_OK;
+}
+
+/* Devices of the order that are still under way. */
+static int64_t under_way(const cJSON *order)
+{
+    const cJSON *progress = cJSON_GetObjectItemCaseSensitive(order, "Progress");
+    return integer_of(progress, "Queued") + integer_of(progress, "Issued");
+}
+
+static err_t wait_for_order(const struct run *r, const char *order_uid)
+{
+    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(body, "OrderUID", order_uid);
+    if (r->a->domain != NULL) {
+        (void)cJSON_AddStringToObject(body, "DomainUID", r->a->domain);
+    }
+    for (;;) {
+        CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+        err_t err = call(r, "/v1/ztp/order/get", body, NULL, &answer);
+        if (err != ERR_OK) {
+            return err;
+        }
+        if (under_way(answer.json) == 0) {
+            const cJSON *progress = cJSON_GetObjectItemCaseSensitive(answer.json, "Progress");
+            bool all = integer_of(progress, "Installed") == integer_of(answer.json, "Total");
+            show_answer(r, answer.json);
+            return all ? ERR_OK : ERR_CONFLICT;
+        }
+        if (!time_left(r)) {
+            (void)fprintf(stderr,
+                          "fleetctl: %lld devices are still under way: fleetctl order get %s\n",
+                          (long long)under_way(answer.json), order_uid);
+            return ERR_TIMEOUT;
+        }
+        pause_ms(POLL_ORDER_MS);
+    }
+}
+
+static err_t run_renew(const struct run *r)
+{
+    CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+    err_t err = answered(r, &answer);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (r->a->wait && integer_of(answer.json, "Queued") > 0) {
+        return wait_for_order(r, text_of(answer.json, "OrderUID"));
+    }
+    show_answer(r, answer.json);
+    return ERR_OK;
+}
+
+static err_t dispatch(struct run *r)
+{
+    struct fault fault = {0};
+    if (r->a->command->kind == COMMAND_LOGOUT) {
+        err_t err = session_forget(r->get, &fault);
+        return err == ERR_OK ? ERR_OK : complain(err, &fault);
+    }
+    if (r->client.api == NULL || strncmp(r->client.api, "https://", 8) != 0) {
+        (void)fprintf(stderr, "fleetctl: where is the API? --api https://HOST:PORT or "
+                              "FLEETSEAL_API\n");
+        return ERR_INVALID;
+    }
+    if (r->a->command->kind == COMMAND_LOGIN) {
+        return login(r);
+    }
+    err_t err = choose_token(r);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (r->a->domain != NULL) {
+        (void)cJSON_AddStringToObject(r->a->body, "DomainUID", r->a->domain);
+    }
+    switch (r->a->command->kind) {
+    case COMMAND_LIST:
+        return run_list(r);
+    case COMMAND_RENEW:
+        return run_renew(r);
+    default:
+        return run_call(r);
+    }
+}
+
+int run_command(const struct arguments *a, char *(*get)(const char *))
+{
+    struct run r = {.a = a,
+                    .get = get,
+                    .client = {.api = a->api, .server_ca = a->server_ca},
+                    .token = BUF_INIT_SECRET(65536 * 2),
+                    .deadline_ms = clock_mono_ms(&clock_system) + a->timeout_s * 1000};
+    err_t err = client_start();
+    if (err == ERR_OK) {
+        err = dispatch(&r);
+        client_stop();
+    }
+    buf_deinit(&r.token);
+    OPENSSL_cleanse(&r.session, sizeof r.session);
+    return fflush(stdout) == 0 ? run_exit_status(err) : run_exit_status(ERR_UNAVAILABLE);
+}
