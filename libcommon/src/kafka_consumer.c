@@ -215,7 +215,12 @@ err_t kafka_consumer_close(struct kafka_consumer *c, bool leave, int timeout_ms)
         if (kafka_remaining_ms(deadline) == 0) {
             return ERR_TIMEOUT;
         }
-        (void)rd_kafka_queue_poll_callback(queue, CLOSE_SLICE_MS);
+        /* As a poll does it: rd_kafka_queue_poll_callback aborts the process when a message that
+         * was fetched ahead is in the queue. */
+        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, CLOSE_SLICE_MS);
+        if (message != NULL) {
+            rd_kafka_message_destroy(message);
+        }
     }
     return left;
 }

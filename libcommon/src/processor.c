@@ -11,8 +11,9 @@
 
 #define SPACING_DEFAULT_MS 20
 #define IDLE_POLL_MS       100
-#define CLOSE_TIMEOUT_MS   5000
-#define INIT_TIMEOUT_MS    30000
+#define CLOSE_TIMEOUT_MS   3000
+#define PATIENCE_SLICE_MS  1000
+#define STOP_PATIENCE_MS   2000 /* for a commit under way when told to stop */
 #define BACK_OFF_MIN_MS    20
 #define BACK_OFF_MAX_MS    2000
 #define LOG_ID_BYTES_MAX   512
@@ -28,6 +29,15 @@ void proc_step(struct processor *p, const char *step)
 int64_t proc_mono(const struct processor *p)
 {
     return clock_mono_ms(p->clock);
+}
+
+int proc_patience(const struct processor *p, int64_t deadline_ms)
+{
+    if (atomic_load(&p->stopping) && atomic_load(&p->stop_by_ms) < deadline_ms) {
+        deadline_ms = atomic_load(&p->stop_by_ms);
+    }
+    int64_t left = deadline_ms - proc_mono(p);
+    return (int)(left < 0 ? 0 : left > PATIENCE_SLICE_MS ? PATIENCE_SLICE_MS : left);
 }
 
 struct part *proc_part(struct processor *p, int32_t number)
@@ -65,104 +75,6 @@ void proc_back_off(struct processor *p, const char *what, err_t e)
     log_limited(LOG_LEVEL_WARN, NULL, "processor_waits", LOG_STR("app", p->app->name),
                 LOG_STR("at", what), LOG_ERR("error", e),
                 LOG_STR("redis", redis_error_text(p->redis)), LOG_INT("wait_ms", wait_ms));
-}
-
-/* ---- the assignment: called inside kafka_consumer_poll, so never while a transaction is open ----
- */
-
-static void drop_parts(struct processor *p)
-{
-    recovery_drop(p);
-    for (unsigned i = 0; i < p->part_count; i++) {
-        backlog_deinit(&p->parts[i].backlog);
-    }
-    free(p->parts);
-    p->parts = NULL;
-    p->part_count = 0;
-}
-
-static void on_assigned(void *ctx, const struct kafka_partition *partitions, size_t count)
-{
-    struct processor *p = ctx;
-    drop_parts(p);
-    p->parts = xcalloc(count, sizeof *p->parts);
-    p->part_count = (unsigned)count;
-    for (size_t i = 0; i < count; i++) {
-        p->parts[i] = (struct part){.number = partitions[i].partition,
-                                    .state = PART_STABLE,
-                                    .mark = VIEW_MARK_NONE,
-                                    .next_offset = -1};
-    }
-    log_info(NULL, "partitions_assigned", LOG_STR("app", p->app->name),
-             LOG_UINT("partitions", count));
-}
-
-static void on_revoked(void *ctx, const struct kafka_partition *partitions, size_t count, bool lost)
-{
-    struct processor *p = ctx;
-    (void)partitions;
-    drop_parts(p);
-    log_info(NULL, "partitions_revoked", LOG_STR("app", p->app->name),
-             LOG_UINT("partitions", count), LOG_BOOL("lost", lost));
-}
-
-/* ---- the clients ---- */
-
-static void kafka_log(void *ctx, int level, const char *facility, const char *text)
-{
-    const struct processor *p = ctx;
-    log_debug("kafka", NULL, "client_log", LOG_STR("app", p->app->name), LOG_INT("severity", level),
-              LOG_STR("facility", facility), LOG_STR("text", text));
-}
-
-static struct kafka_config kafka_config_of(struct processor *p)
-{
-    return (struct kafka_config){
-        .brokers = p->brokers, .client_id = p->transactional_id, .log = kafka_log, .log_ctx = p};
-}
-
-static void clients_drop(struct processor *p)
-{
-    drop_parts(p);
-    kafka_batch_clear(&p->batch);
-    kafka_consumer_free(TAKE(p->consumer));
-    kafka_txn_free(TAKE(p->txn));
-    kafka_reader_free(TAKE(p->reader));
-}
-
-/*
- * Fresh clients: the producer first claims the transactional id, which ends what a predecessor left
- * open, then the consumer joins.
- */
-static err_t clients_make(struct processor *p)
-{
-    struct kafka_config config = kafka_config_of(p);
-    struct kafka_txn_config txn = {.transactional_id = p->transactional_id,
-                                   .transaction_timeout_ms =
-                                       (int)p->options.transaction_timeout_ms};
-    const char *topics[] = {p->app->request_topic};
-    struct kafka_consumer_config consumer = {.group = p->app->name,
-                                             .instance_id = p->instance,
-                                             .topics = topics,
-                                             .topics_count = 1,
-                                             .reset = KAFKA_RESET_EARLIEST,
-                                             .session_timeout_ms =
-                                                 (int)p->options.session_timeout_ms,
-                                             .handler = {p, on_assigned, on_revoked}};
-    err_t e = kafka_txn_new(&config, &txn, NULL, &p->txn);
-    if (e == ERR_OK) {
-        e = kafka_txn_init(p->txn, INIT_TIMEOUT_MS);
-    }
-    if (e == ERR_OK) {
-        e = kafka_reader_new(&config, &(struct kafka_reader_config){0}, NULL, &p->reader);
-    }
-    if (e == ERR_OK) {
-        e = kafka_consumer_new(&config, &consumer, NULL, &p->consumer);
-    }
-    if (e != ERR_OK) {
-        clients_drop(p);
-    }
-    return e;
 }
 
 /* ---- the loop ---- */
@@ -244,7 +156,7 @@ static void rebuild(struct processor *p, const char *at, err_t e)
     log_warn(NULL, "clients_rebuilt", LOG_STR("app", p->app->name), LOG_STR("at", at),
              LOG_ERR("error", e));
     round_end(p);
-    clients_drop(p);
+    proc_clients_drop(p);
     proc_back_off(p, at, e);
 }
 
@@ -327,7 +239,7 @@ static void turn(struct processor *p)
         if (proc_mono(p) < p->retry_at_ms) {
             return;
         }
-        err_t e = clients_make(p);
+        err_t e = proc_clients_make(p);
         if (e != ERR_OK) {
             proc_back_off(p, "clients", e);
             return;
@@ -360,12 +272,12 @@ static void *run(void *arg)
         publish_readiness(p);
     }
     if (p->consumer != NULL) {
-        drop_parts(p);
+        proc_drop_parts(p);
         if (kafka_consumer_close(p->consumer, false, CLOSE_TIMEOUT_MS) != ERR_OK) {
             log_warn(NULL, "consumer_close_timed_out", LOG_STR("app", p->app->name));
         }
     }
-    clients_drop(p);
+    proc_clients_drop(p);
     guard_stop(p);
     atomic_store(&p->stopped, true);
     return NULL;
@@ -476,6 +388,7 @@ err_t processor_stop(struct processor *p, unsigned deadline_ms)
     if (!p->started) {
         return ERR_OK;
     }
+    atomic_store(&p->stop_by_ms, proc_mono(p) + STOP_PATIENCE_MS);
     atomic_store(&p->stopping, true);
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);

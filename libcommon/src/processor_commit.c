@@ -8,12 +8,13 @@
 #include "common/log.h"
 #include "common/partition.h"
 
-#define COMMIT_TIMEOUT_MS  15000
-#define PRODUCE_TIMEOUT_MS 10000
-#define DEAD_VALUE_MAX     ((size_t)512 * 1024)
-#define DEAD_VALUE_KEPT    ((size_t)64 * 1024)
-#define REPLY_SECONDS      "600"
-#define REPLY_KEY_MAX      192
+#define COMMIT_TIMEOUT_MS   15000
+#define PRODUCE_TIMEOUT_MS  10000
+#define METADATA_TIMEOUT_MS 2000
+#define DEAD_VALUE_MAX      ((size_t)512 * 1024)
+#define DEAD_VALUE_KEPT     ((size_t)64 * 1024)
+#define REPLY_SECONDS       "600"
+#define REPLY_KEY_MAX       192
 
 /* ---- the transaction ---- */
 
@@ -31,7 +32,7 @@ static err_t partition_count(struct processor *p, const char *topic, int32_t *re
         &(struct kafka_config){.brokers = p->brokers, .client_id = p->transactional_id}, NULL,
         &admin);
     if (e == ERR_OK) {
-        e = kafka_admin_partition_count(admin, topic, PRODUCE_TIMEOUT_MS, ret);
+        e = kafka_admin_partition_count(admin, topic, METADATA_TIMEOUT_MS, ret);
     }
     if (e == ERR_OK && p->topic_count < PROC_TOPICS_MAX) {
         p->topics[p->topic_count].name = xstrdup(topic);
@@ -45,7 +46,7 @@ static err_t produce(struct processor *p, const struct kafka_record *record)
     int64_t deadline = proc_mono(p) + PRODUCE_TIMEOUT_MS;
     for (;;) {
         err_t e = kafka_txn_produce(p->txn, record);
-        if (e != ERR_BUSY || proc_mono(p) > deadline) {
+        if (e != ERR_BUSY || proc_patience(p, deadline) == 0) {
             return e;
         }
         kafka_txn_poll(p->txn, 10);
@@ -156,7 +157,25 @@ static err_t send_offsets(struct processor *p)
                                                  p->parts[i].next_offset};
         }
     }
-    return kafka_txn_send_offsets(p->txn, offsets, n, p->consumer, COMMIT_TIMEOUT_MS);
+    int64_t deadline = proc_mono(p) + COMMIT_TIMEOUT_MS;
+    for (;;) {
+        err_t e =
+            kafka_txn_send_offsets(p->txn, offsets, n, p->consumer, proc_patience(p, deadline));
+        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
+            return e;
+        }
+    }
+}
+
+static err_t commit(struct processor *p)
+{
+    int64_t deadline = proc_mono(p) + COMMIT_TIMEOUT_MS;
+    for (;;) {
+        err_t e = kafka_txn_commit(p->txn, proc_patience(p, deadline));
+        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
+            return e;
+        }
+    }
 }
 
 static err_t transact(struct processor *p)
@@ -171,7 +190,7 @@ static err_t transact(struct processor *p)
     }
     if (e == ERR_OK) {
         proc_step(p, "offsets-sent");
-        e = kafka_txn_commit(p->txn, COMMIT_TIMEOUT_MS);
+        e = commit(p);
     }
     return e;
 }

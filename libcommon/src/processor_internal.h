@@ -2,12 +2,15 @@
  * Inside the processor: what its files share. One thread owns everything here (the processor's
  * own), except where a comment says otherwise.
  *
- *   processor.c           life: new, start, stop, the loop
- *   processor_recovery.c  the one way a partition becomes live: stable offsets, end of the log,
- * catch up, seek processor_round.c     decode, verify, load, decide, sign, finish
- *   processor_commit.c    the transaction, then view and replies
- *   processor_work.c      what an app sees of a request
- *   processor_guard.c     a request that kills its owner is put aside
+ * - processor.c: life (new, start, stop) and the loop
+ * - processor_clients.c: the Kafka clients, the assignment
+ * - processor_recovery.c: the one way a partition becomes live (stable offsets, end of the log,
+ *   catch up, seek)
+ * - processor_round.c: decode, verify, load, decide, sign, finish
+ * - processor_commit.c: the transaction, then view and replies
+ * - processor_work.c: what an app sees of a request
+ * - processor_guard.c: a request that kills its owner is put aside
+ * - processor_metrics.c: what is counted
  */
 #ifndef PROCESSOR_INTERNAL_H
 #define PROCESSOR_INTERNAL_H
@@ -151,6 +154,7 @@ struct processor {
     pthread_t thread;
     bool started;
     _Atomic bool stopping;
+    _Atomic int64_t stop_by_ms; /* mono; set before `stopping`: no call on Kafka may wait past it */
     _Atomic bool stopped;
     _Atomic bool broken;
     _Atomic int ready_parts, assigned_parts; /* for processor_ready, any thread */
@@ -187,11 +191,24 @@ struct processor {
 
 void proc_step(struct processor *p, const char *step);
 int64_t proc_mono(const struct processor *p);
+/* How long the next call may wait within a wait that ends at `deadline_ms` (mono): in slices, and
+ * less when the processor is told to stop meanwhile. 0: give up. */
+int proc_patience(const struct processor *p, int64_t deadline_ms);
 struct part *proc_part(struct processor *p, int32_t number);
 /* Reads the nonce of a state partition's first record. */
 bool proc_log_id(struct span value, char out[VIEW_LOG_ID_MAX]);
 /* Waits before the next try, longer each time; `what` and `e` are logged. */
 void proc_back_off(struct processor *p, const char *what, err_t e);
+
+/* processor_clients.c */
+/*
+ * Fresh clients: the producer first claims the transactional id, which ends what a predecessor left
+ * open, then the consumer joins. Any error: none is left; again after a pause.
+ */
+err_t proc_clients_make(struct processor *p) MUST_USE;
+/* Without farewell; the assignment goes with them. */
+void proc_clients_drop(struct processor *p);
+void proc_drop_parts(struct processor *p); /* forget the assignment, with all that waits for it */
 
 /* processor_work.c */
 struct work *work_new(struct processor *p, struct kafka_message *m);

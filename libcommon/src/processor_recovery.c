@@ -18,7 +18,7 @@
 
 #define COMMITTED_TIMEOUT_MS 500
 #define PATROL_MS            1000 /* between two looks at the marks of live partitions */
-#define WATERMARK_TIMEOUT_MS 5000
+#define WATERMARK_TIMEOUT_MS 2000
 #define READ_MAX             1000
 #define LOG_ID_KEY           "#log"
 
@@ -132,9 +132,6 @@ static err_t step_committed(struct processor *p, struct recovering *item)
 {
     err_t e = kafka_consumer_committed(p->consumer, p->app->request_topic, item->part->number,
                                        COMMITTED_TIMEOUT_MS, &item->committed);
-    if (e == ERR_TIMEOUT) {
-        return ERR_OK; /* a transaction is open on it; asked again in the next step */
-    }
     if (e == ERR_OK) {
         item->part->state = PART_CATCHING_UP;
         item->step = STEP_WATERMARK;
@@ -286,6 +283,7 @@ static err_t apply_run(struct processor *p, struct recovering *item,
         item->owed = 1;
         e = redis_flush(p->redis);
     }
+    proc_step(p, "catching-up");
     return e;
 }
 
@@ -373,6 +371,11 @@ static err_t ask_all(struct processor *p, struct recovery *r)
         err_t e = ERR_OK;
         if (item->step == STEP_COMMITTED) {
             e = step_committed(p, item);
+        }
+        if (e == ERR_TIMEOUT && item->step == STEP_COMMITTED) {
+            /* A transaction is open on it: asked again in the next step. So are those behind it,
+             * which would only wait in turn, while live partitions are to go on. */
+            return ERR_OK;
         }
         if (e == ERR_OK && item->step == STEP_WATERMARK) {
             e = step_watermark(p, item);

@@ -3,13 +3,15 @@
  * depends on every request exactly once and in order (a running hash), so a lost, doubled or
  * reordered request shows in the state, the events and the view.
  *
- *   request  {"id","key","add",["to"],["sign":true],["dead":true],["crash":true]}
+ *   request
+ * {"type":"counter.add.v1","id","key","add",["to"],["sign":true],["dead":true],["crash":true]}
  *   state    key -> {"type":"counter.v1","key","total","count","chain",["signature"]}
- *   event    {"id","key","total"} for each request; with "to", half of it goes to another counter
- * by a request in the same transaction
+ *   event    {"id","key","total"} for each request; with "to":"a,b", half of it goes to counter a
+ * by a request in the same transaction, and half of that on to b
  *
- *   processor-owner --brokers B --redis H:P --user U --password P --instance I --prefix T [--kill
- * STEP:N | --stop STEP:N]
+ *   processor-owner --brokers B --redis H:P --user U --password P --instance I --prefix T
+ *                   [--session-ms N] [--transaction-ms N] [--batch N] [--spacing-ms N]
+ *                   [--kill STEP:N]... [--stop STEP:N]...
  *
  * At the N-th time STEP is reached the process kills (SIGKILL) or stops (SIGSTOP) itself. Ends on
  * SIGTERM.
@@ -24,10 +26,17 @@
 #include "common/partition.h"
 #include "common/processor.h"
 
+#define FAULTS_MAX 8
+struct fault_point {
+    char step[32];
+    int signal;
+    int left; /* times until it strikes */
+};
+
 struct options {
-    const char *brokers, *redis, *user, *password, *instance, *prefix, *fault_step;
-    int fault_signal;
-    int fault_at;
+    const char *brokers, *redis, *user, *password, *instance, *prefix;
+    struct fault_point faults[FAULTS_MAX];
+    unsigned fault_count;
     unsigned session_ms, transaction_ms, batch, spacing_ms;
 };
 
@@ -43,7 +52,7 @@ struct counter {
 };
 
 struct request {
-    char id[64], key[64], to[64];
+    char id[128], key[64], to[256];
     int64_t add;
     bool sign, dead, crash;
     unsigned index;
@@ -60,12 +69,23 @@ static void copy_text(const cJSON *json, const char *name, char *to, size_t size
     }
 }
 
+static bool is_type(const cJSON *json, const char *type)
+{
+    char text[64] = "";
+    copy_text(json, "type", text, sizeof text);
+    return strcmp(text, type) == 0;
+}
+
 static err_t decode(void *ctx, struct work *w, struct fault *fault)
 {
     (void)ctx;
     CLEANUP_JSON cJSON *json = NULL;
     struct request r = {0};
     err_t e = json_decode(work_source(w)->value, &JSON_LIMITS_DEFAULT, &json, fault);
+    if (e == ERR_OK && !is_type(json, "counter.add.v1")) {
+        return fault_set(fault, ERR_UNSUPPORTED, "unsupported_version", "type",
+                         "only counter.add.v1 is understood");
+    }
     if (e == ERR_OK) {
         e = json_get_int(json, "add", -1000000, 1000000, &r.add, fault);
     }
@@ -99,6 +119,20 @@ static void counter_json(const struct counter *c, struct buf *to)
                      c->key, c->total, c->count, c->chain, c->signature);
 }
 
+static void pass_on(struct work *w, const struct request *r)
+{
+    size_t len = strcspn(r->to, ",");
+    const char *rest = r->to[len] == ',' ? r->to + len + 1 : "";
+    struct span key = span_of((const uint8_t *)r->to, len);
+    CLEANUP_BUF struct buf next = BUF_INIT(1024);
+    (void)buf_printf(
+        &next,
+        "{\"type\":\"counter.add.v1\",\"id\":\"%s-to\",\"key\":\"%.*s\",\"add\":%" PRId64
+        ",\"to\":\"%s\"}",
+        r->id, (int)len, r->to, r->add / 2, rest);
+    work_emit(w, names.requests, key, key, buf_span(&next), NULL, 0);
+}
+
 static void put(struct work *w, const struct request *r, const char *signature)
 {
     const struct counter *before = work_state(w, r->index);
@@ -121,10 +155,7 @@ static void put(struct work *w, const struct request *r, const char *signature)
     struct work_header header = {"ce_id", span_str(r->id)};
     work_emit(w, names.events, span_str(r->key), span_str(r->key), buf_span(&event), &header, 1);
     if (r->to[0] != 0) {
-        CLEANUP_BUF struct buf next = BUF_INIT(1024);
-        (void)buf_printf(&next, "{\"id\":\"%s-to\",\"key\":\"%s\",\"add\":%" PRId64 "}", r->id,
-                         r->to, r->add / 2);
-        work_emit(w, names.requests, span_str(r->to), span_str(r->to), buf_span(&next), NULL, 0);
+        pass_on(w, r);
     }
     work_put(w, r->index, after, buf_span(&record));
     work_reply(w, r->id, "g:c:test", buf_span(&event));
@@ -172,6 +203,9 @@ static err_t counter_parse(struct span value, struct counter *c)
     CLEANUP_JSON cJSON *json = NULL;
     int64_t chain = 0;
     err_t e = json_decode(value, &JSON_LIMITS_DEFAULT, &json, NULL);
+    if (e == ERR_OK && !is_type(json, "counter.v1")) {
+        return ERR_UNSUPPORTED;
+    }
     if (e == ERR_OK) {
         e = json_get_int(json, "total", -JSON_INTEGER_MAX, JSON_INTEGER_MAX, &c->total, NULL);
     }
@@ -221,24 +255,33 @@ static err_t project(void *ctx, struct span record_key, struct span value, struc
     return e != ERR_OK ? e : view_record_index(to, span_str(sign_name), (struct span){0}, 0);
 }
 
-struct fault_point {
-    const struct options *options;
-    int seen;
-};
-
 static void on_step(void *ctx, const char *step)
 {
-    struct fault_point *f = ctx;
-    if (f->options->fault_step != NULL && strcmp(step, f->options->fault_step) == 0 &&
-        ++f->seen == f->options->fault_at) {
-        log_info(NULL, "fault", LOG_STR("step", step), LOG_INT("signal", f->options->fault_signal));
-        (void)raise(f->options->fault_signal);
+    struct options *o = ctx;
+    for (unsigned i = 0; i < o->fault_count; i++) {
+        struct fault_point *f = &o->faults[i];
+        if (strcmp(step, f->step) == 0 && --f->left == 0) {
+            log_info(NULL, "fault", LOG_STR("step", step), LOG_INT("signal", f->signal));
+            (void)raise(f->signal);
+        }
     }
+}
+
+static bool add_fault(struct options *o, const char *value, int signal)
+{
+    const char *colon = strchr(value, ':');
+    if (o->fault_count == FAULTS_MAX || colon == NULL) {
+        return false;
+    }
+    struct fault_point *f = &o->faults[o->fault_count++];
+    (void)snprintf(f->step, sizeof f->step, "%.*s", (int)(colon - value), value);
+    f->left = (int)strtol(colon + 1, NULL, 10);
+    f->signal = signal;
+    return true;
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static char step[64];
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i];
         const char *value = argv[i + 1];
@@ -269,13 +312,7 @@ static int parse(int argc, char **argv, struct options *o)
             }
         }
         if (strcmp(name, "--kill") == 0 || strcmp(name, "--stop") == 0) {
-            const char *colon = strchr(value, ':');
-            (void)snprintf(step, sizeof step, "%.*s",
-                           colon ? (int)(colon - value) : (int)strlen(value), value);
-            o->fault_step = step;
-            o->fault_at = colon ? (int)strtol(colon + 1, NULL, 10) : 1;
-            o->fault_signal = strcmp(name, "--kill") == 0 ? SIGKILL : SIGSTOP;
-            known = true;
+            known = add_fault(o, value, strcmp(name, "--kill") == 0 ? SIGKILL : SIGSTOP);
         }
         if (!known) {
             (void)fprintf(stderr, "unknown option %s\n", name);
@@ -336,7 +373,6 @@ int main(int argc, char **argv)
                                       .load = load,
                                       .free_state = free,
                                       .project = project};
-    struct fault_point fault_point = {&o, 0};
     const struct processor_options options = {.brokers = o.brokers,
                                               .instance = o.instance,
                                               .redis_address = o.redis,
@@ -347,7 +383,7 @@ int main(int argc, char **argv)
                                               .batch_max = o.batch,
                                               .transaction_spacing_ms = o.spacing_ms,
                                               .hook = on_step,
-                                              .hook_ctx = &fault_point};
+                                              .hook_ctx = &o};
     CLEANUP(processor_free) struct processor *p = NULL;
     if (processor_new(&app, NULL, &options, &p) != ERR_OK || processor_start(p) != ERR_OK) {
         return 70;

@@ -11,8 +11,8 @@
  *   -> transaction {state, events, requests, offsets} -> commit -> view -> replies
  * A view whose mark is not the one held in memory decides nothing: the partition catches up from
  * the log first. A commit that is not a definite yes, a rebalance, a flush of Redis and a start all
- * take the same recovery path (proc_recovery.c). Exactly-once holds for everything the app puts
- * into the transaction; verify, decide, sign and finish may run again for a request whose
+ * take the same recovery path (processor_recovery.c). Exactly-once holds for everything the app
+ * puts into the transaction; verify, decide, sign and finish may run again for a request whose
  * transaction did not commit, so they must have no effect outside their `struct work`.
  *
  * Threads: processor_new/start/stop on the main thread; decode, decide, finish, free_state, project
@@ -155,8 +155,8 @@ struct processor_app {
 };
 
 /* A stop for tests: called at named steps ("decoded", "loaded", "decided", "signed", "produced",
- * "offsets-sent", "committed", "view-written", "replied"); a test kills or stops the process there.
- */
+ * "offsets-sent", "committed", "view-written", "replied", and "catching-up" after each part of the
+ * log on its way into the view); a test kills or stops the process there. */
 typedef void (*processor_step_hook)(void *ctx, const char *step);
 
 struct processor_options {

@@ -1,0 +1,111 @@
+/* The Kafka clients of a processor and the assignment that they bring. */
+#include "processor_internal.h"
+
+#include "common/log.h"
+
+#define INIT_TIMEOUT_MS 30000
+
+/* ---- the assignment: called inside kafka_consumer_poll, so never while a transaction is open ----
+ */
+
+void proc_drop_parts(struct processor *p)
+{
+    recovery_drop(p);
+    for (unsigned i = 0; i < p->part_count; i++) {
+        backlog_deinit(&p->parts[i].backlog);
+    }
+    free(p->parts);
+    p->parts = NULL;
+    p->part_count = 0;
+}
+
+static void on_assigned(void *ctx, const struct kafka_partition *partitions, size_t count)
+{
+    struct processor *p = ctx;
+    proc_drop_parts(p);
+    p->parts = xcalloc(count, sizeof *p->parts);
+    p->part_count = (unsigned)count;
+    for (size_t i = 0; i < count; i++) {
+        p->parts[i] = (struct part){.number = partitions[i].partition,
+                                    .state = PART_STABLE,
+                                    .mark = VIEW_MARK_NONE,
+                                    .next_offset = -1};
+    }
+    log_info(NULL, "partitions_assigned", LOG_STR("app", p->app->name),
+             LOG_UINT("partitions", count));
+}
+
+static void on_revoked(void *ctx, const struct kafka_partition *partitions, size_t count, bool lost)
+{
+    struct processor *p = ctx;
+    (void)partitions;
+    proc_drop_parts(p);
+    log_info(NULL, "partitions_revoked", LOG_STR("app", p->app->name),
+             LOG_UINT("partitions", count), LOG_BOOL("lost", lost));
+}
+
+/* ---- the clients ---- */
+
+static void kafka_log(void *ctx, int level, const char *facility, const char *text)
+{
+    const struct processor *p = ctx;
+    log_debug("kafka", NULL, "client_log", LOG_STR("app", p->app->name), LOG_INT("severity", level),
+              LOG_STR("facility", facility), LOG_STR("text", text));
+}
+
+static struct kafka_config kafka_config_of(struct processor *p)
+{
+    return (struct kafka_config){
+        .brokers = p->brokers, .client_id = p->transactional_id, .log = kafka_log, .log_ctx = p};
+}
+
+void proc_clients_drop(struct processor *p)
+{
+    proc_drop_parts(p);
+    kafka_batch_clear(&p->batch);
+    kafka_consumer_free(TAKE(p->consumer));
+    kafka_txn_free(TAKE(p->txn));
+    kafka_reader_free(TAKE(p->reader));
+}
+
+static err_t claim(struct processor *p)
+{
+    int64_t deadline = proc_mono(p) + INIT_TIMEOUT_MS;
+    for (;;) {
+        err_t e = kafka_txn_init(p->txn, proc_patience(p, deadline));
+        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
+            return e;
+        }
+    }
+}
+
+err_t proc_clients_make(struct processor *p)
+{
+    struct kafka_config config = kafka_config_of(p);
+    struct kafka_txn_config txn = {.transactional_id = p->transactional_id,
+                                   .transaction_timeout_ms =
+                                       (int)p->options.transaction_timeout_ms};
+    const char *topics[] = {p->app->request_topic};
+    struct kafka_consumer_config consumer = {.group = p->app->name,
+                                             .instance_id = p->instance,
+                                             .topics = topics,
+                                             .topics_count = 1,
+                                             .reset = KAFKA_RESET_EARLIEST,
+                                             .session_timeout_ms =
+                                                 (int)p->options.session_timeout_ms,
+                                             .handler = {p, on_assigned, on_revoked}};
+    err_t e = kafka_txn_new(&config, &txn, NULL, &p->txn);
+    if (e == ERR_OK) {
+        e = claim(p);
+    }
+    if (e == ERR_OK) {
+        e = kafka_reader_new(&config, &(struct kafka_reader_config){0}, NULL, &p->reader);
+    }
+    if (e == ERR_OK) {
+        e = kafka_consumer_new(&config, &consumer, NULL, &p->consumer);
+    }
+    if (e != ERR_OK) {
+        proc_clients_drop(p);
+    }
+    return e;
+}
