@@ -14,10 +14,12 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EVENTS_WANTED = ["io.fleetseal.certificate.installed.v1", "io.fleetseal.certificate.renewed.v1"]
 LIST_MAX = 10000
-# An ordered renewal of the tenth is valid so shortly that it is due at once when automatic renewal is switched on; the
-# renewal that follows is valid for a year, and not due.
-SHORT_VALIDITY = "2h"
+# The certificates of the tenth are valid for an hour, then by the ordered renewal for two: all are due the moment automatic
+# renewal is switched on with three hours ahead. What it issues is valid for a year, and not due.
+FIRST_VALIDITY = "1h"
+ORDERED_VALIDITY = "2h"
 RENEW_AHEAD = "3h"
+LONG_VALIDITY = "365d"
 
 
 class FlowError(Exception):
@@ -141,21 +143,21 @@ class Flow:
         key = self.api.call("/v1/accesskey/create", {"DomainUID": self.domain, "Name": "demo"}, self.operator)
         login = {"APIKey": key["APIKey"], "APISecret": key["APISecret"]}
         self.api.token = self.api.call("/v1/authenticate", login)["AuthToken"]
-        self.ca, self.profile = self._make_ca("demo"), None
-        self.automatic_ca = self._make_ca("demo, automatic")
+        self.ca = self._make_ca("demo", LONG_VALIDITY)
+        self.automatic_ca = self._make_ca("demo, automatic", FIRST_VALIDITY)
         self.profile = self._make_profile("demo", self.ca)
         self.automatic_profile = self._make_profile("demo, automatic", self.automatic_ca)
         webhook = {"URL": self.receiver.url, "Events": EVENTS_WANTED, "Description": "demo"}
         self.receiver.secrets.append(self.api.call("/v1/notification/webhook/create", webhook)["Secret"])
         return self.domain
 
-    def _make_ca(self, name):
+    def _make_ca(self, name, validity):
         wish = {
             "Name": name,
             "Subject": {"CommonName": f"Fleetseal {name} CA", "Organization": "Example"},
             "KeyAlgorithm": "EC-P256",
             "Validity": "10y",
-            "DeviceCertificateValidity": "365d",
+            "DeviceCertificateValidity": validity,
             "AutomaticRenewal": False,
         }
         return self.api.call("/v1/ztp/rootca/create", wish)["RootCAUID"]
@@ -169,22 +171,21 @@ class Flow:
         return self._phase("bootstrap", "--profile", self.profile, "--profile-for-last", share)
 
     def order_renewals(self):
-        """Every device, in lists of at most 10,000; the last tenth with a short validity. The number that was queued."""
+        """Every device, in lists of at most 10,000; the last tenth for two hours only. The number that was queued."""
         uids = self.fleet.list()
         border = len(uids) - self.automatic
         queued = self._order(uids[:border], {})
-        return queued + self._order(uids[border:], {"Validity": SHORT_VALIDITY})
+        return queued + self._order(uids[border:], {"Validity": ORDERED_VALIDITY})
 
     def _order(self, uids, extra):
         queued = 0
         for start in range(0, len(uids), LIST_MAX):
             part = uids[start : start + LIST_MAX]
             answer = self.api.call("/v1/ztp/devicecertificate/renew", {"RoTPublicUIDs": part, **extra})
-            states = [d["Status"] for d in answer["Devices"]]
-            queued += states.count("queued")
-            refused = [d for d in answer["Devices"] if d["Status"] != "queued"]
+            queued += answer["Queued"]
+            refused = [d for d in answer["Devices"] if d["Status"] == "refused"]
+            self.failures += answer["Refused"]
             if refused:
-                self.failures += len(refused)
                 self.say(f"refused: {len(refused)}, the first: {json.dumps(refused[0])}")
         return queued
 
@@ -192,8 +193,8 @@ class Flow:
         return self._phase("heartbeat-until-renewed")
 
     def switch_automatic_on(self):
-        change = {"RootCAUID": self.automatic_ca, "AutomaticRenewal": True, "RenewAhead": RENEW_AHEAD}
-        self.api.call("/v1/ztp/rootca/update", change)
+        change = {"AutomaticRenewal": True, "RenewAhead": RENEW_AHEAD, "DeviceCertificateValidity": LONG_VALIDITY}
+        self.api.call("/v1/ztp/rootca/update", {"RootCAUID": self.automatic_ca, **change})
 
     def renew_automatically(self):
         if not self.automatic:
