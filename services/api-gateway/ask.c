@@ -9,6 +9,7 @@
 
 #define KEY_HEADER_MAX 255
 #define REPLY_MAX      ((size_t)8 * 1024 * 1024)
+#define VALUE_MAX      ((size_t)256 * 1024)
 #define GUARD_TTL_S    "600"
 /* The server's own deadline is a net under the waiter's: Kafka may take this long to say that
  * nothing was stored. */
@@ -234,17 +235,19 @@ static int rank(enum reply_outcome outcome)
     return ranks[outcome];
 }
 
-static void leave(struct waiting *w)
+/* `parts` of what it waits for have ended; it must not be touched afterwards. */
+static void leave(struct waiting *w, size_t parts)
 {
     (void)pthread_mutex_lock(&w->lock);
-    bool last = --w->remaining == 0;
+    w->remaining -= parts;
+    bool last = w->remaining == 0;
     (void)pthread_mutex_unlock(&w->lock);
     if (last) {
         finish(w);
     }
 }
 
-static void ended(struct waiting *w, enum reply_outcome outcome, struct span reply)
+static void note(struct waiting *w, enum reply_outcome outcome, struct span reply)
 {
     (void)pthread_mutex_lock(&w->lock);
     if (outcome == REPLY_ANSWERED) {
@@ -254,12 +257,12 @@ static void ended(struct waiting *w, enum reply_outcome outcome, struct span rep
         w->worst = outcome;
     }
     (void)pthread_mutex_unlock(&w->lock);
-    leave(w);
 }
 
 static void on_done(void *ctx, enum reply_outcome outcome, struct span reply)
 {
-    ended(ctx, outcome, reply);
+    note(ctx, outcome, reply);
+    leave(ctx, 1);
 }
 
 /* ---- sending ---- */
@@ -305,7 +308,7 @@ static err_t send_item(struct exchange *x, const struct ask *ask, const struct a
                        struct envelope *e, struct waiting *w)
 {
     uuid_format(&item->id, e->id);
-    CLEANUP_BUF struct buf value = BUF_INIT(ENVELOPE_MAX);
+    CLEANUP_BUF struct buf value = BUF_INIT(VALUE_MAX);
     err_t err = envelope_encode(e, item->body, &value);
     if (err != ERR_OK) {
         return err;
@@ -359,14 +362,16 @@ void ask_send(struct exchange *x, struct ask *ask)
     w->ticket = http_suspend(x->req, (uint32_t)(ask->deadline_ms + NET_MS), on_wake);
     struct envelope e;
     fill_envelope(x, ask, &e);
+    size_t mine = 1; /* parts that end here: the handler's own, and what could not be sent */
     for (size_t i = 0; i < ask->item_count; i++) {
         err_t err = send_item(x, ask, &ask->items[i], &e, w);
         if (err != ERR_OK) {
             log_limited(LOG_LEVEL_WARN, NULL, "request_not_sent", LOG_STR("topic", ask->topic),
                         LOG_ERR("error", err));
-            ended(w, REPLY_NOT_SENT, span_of(NULL, 0));
+            note(w, REPLY_NOT_SENT, span_of(NULL, 0));
+            mine++;
         }
     }
     release(ask);
-    leave(w);
+    leave(w, mine);
 }

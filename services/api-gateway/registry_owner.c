@@ -6,7 +6,8 @@
 #include "proto/topics.h"
 #include "registry_decide.h"
 
-#define RECORD_MAX 65536u
+#define RECORD_MAX  65536u
+#define FORWARD_MAX ((size_t)256 * 1024)
 
 static void free_request(void *request)
 {
@@ -73,7 +74,7 @@ static void emit_forward(struct work *w, const struct registry_request *rq,
         e.reply_to[0] = '\0';
         e.hash[0] = '\0';
     }
-    CLEANUP_BUF struct buf value = BUF_INIT(ENVELOPE_MAX);
+    CLEANUP_BUF struct buf value = BUF_INIT(FORWARD_MAX);
     if (envelope_encode(&e, forward->body, &value) == ERR_OK) {
         work_emit(w, forward->topic, span_str(forward->key), span_str(forward->key),
                   buf_span(&value), NULL, 0);
@@ -165,8 +166,8 @@ static err_t index_record(const struct registry_record *r, struct span record_ke
 {
     char prefix[REGISTRY_ALIAS_SIZE];
     if (r->kind == REGISTRY_RESULT) {
-        return view_record_index(to, span_str("expire"), record_key,
-                                 (double)(r->of.result.expires_at / 1000));
+        int64_t expires_s = r->of.result.expires_at / 1000;
+        return view_record_index(to, span_str("expire"), record_key, (double)expires_s);
     }
     err_t err = view_record_index(to, span_str("keys"), record_key, 0);
     if (err != ERR_OK) {

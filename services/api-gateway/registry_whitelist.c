@@ -1,6 +1,7 @@
 /*
  * The whitelist, a chunk per request, and the end of stored results.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "proto/topics.h"
@@ -73,6 +74,7 @@ static void whitelist_add(const struct registry_case *c, struct registry_outcome
 {
     const struct registry_whitelist_change *body = c->body;
     unsigned changed = 0;
+    assert(body->devices != NULL); /* the codec refuses an empty list */
     for (size_t i = 0; i < body->devices_count; i++) {
         const struct registry_whitelist_entry *entry = &body->devices[i];
         if (named_later(body, i)) {
@@ -86,7 +88,7 @@ static void whitelist_add(const struct registry_case *c, struct registry_outcome
         struct registry_record *r = registry_make(c, REGISTRY_WHITELIST);
         struct registry_whitelist *w = &r->of.whitelist;
         memcpy(w->uid, entry->uid, sizeof w->uid);
-        memcpy(w->key, entry->key, entry->key_len);
+        memcpy(w->key, entry->key, sizeof w->key);
         w->key_len = entry->key_len;
         if (present != NULL) {
             w->created_at = present->of.whitelist.created_at;

@@ -12,13 +12,14 @@
 #include "session.h"
 #include "show.h"
 
-#define OUTPUT_MAX    ((size_t)128 * 1024 * 1024)
-#define BODY_MAX      ((size_t)16 * 1024 * 1024)
-#define PAGE_ROWS     1000
-#define POLL_MS       250
-#define POLL_ORDER_MS 1000
-#define EARLY_S       60 /* a token is renewed this long before it expires */
-#define EXIT_NO_RIGHT 77
+#define OUTPUT_MAX      ((size_t)128 * 1024 * 1024)
+#define BODY_MAX        ((size_t)16 * 1024 * 1024)
+#define SECRET_FILE_MAX ((size_t)128 * 1024)
+#define PAGE_ROWS       1000
+#define POLL_MS         250
+#define POLL_ORDER_MS   1000
+#define EARLY_S         60 /* a token is renewed this long before it expires */
+#define EXIT_NO_RIGHT   77
 
 /* What one run of the program holds. */
 struct run {
@@ -199,7 +200,7 @@ static err_t choose_token(struct run *r)
 static err_t login(struct run *r)
 {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
-    CLEANUP_BUF struct buf secret = BUF_INIT_SECRET(65536 * 2);
+    CLEANUP_BUF struct buf secret = BUF_INIT_SECRET(SECRET_FILE_MAX);
     struct fault fault = {0};
     err_t err = arguments_read_line(text_of(r->a->body, "APISecret"), &secret, &fault);
     if (err != ERR_OK) {
@@ -401,7 +402,7 @@ int run_command(const struct arguments *a, char *(*get)(const char *))
     struct run r = {.a = a,
                     .get = get,
                     .client = {.api = a->api, .server_ca = a->server_ca},
-                    .token = BUF_INIT_SECRET(65536 * 2),
+                    .token = BUF_INIT_SECRET(SECRET_FILE_MAX),
                     .deadline_ms = clock_mono_ms(&clock_system) + a->timeout_s * 1000};
     err_t err = client_start();
     if (err == ERR_OK) {
