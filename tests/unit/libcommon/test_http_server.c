@@ -248,6 +248,7 @@ static void counts_chunked_bodies(void **state)
     wire_ask(rig->port, CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", &r);
     assert_int_equal(r.status, 200);
     assert_string_equal(r.body, "abcde");
+    RIG_WAIT(rig, rig->ended == 1); /* told on another loop's thread, perhaps after the next one */
 
     struct wire wire = wire_open(rig->port);
     memset(chunk, 'x', sizeof chunk);
