@@ -121,11 +121,12 @@ err_t app_visit(struct app *a, struct device_outcome *ret, struct fault *fault)
     if (err != ERR_OK) {
         return err;
     }
+    int64_t bound = a->config->timeout_s * 1000;
     struct device_client client = {
         .server = server,
         .session = a->session,
         .wake_fd = a->stop_fd,
-        .bound_ms = DEVICE_VISIT_BOUND_MS,
+        .bound_ms = bound < DEVICE_VISIT_BOUND_MS ? bound : DEVICE_VISIT_BOUND_MS,
     };
     err = device_client_visit(&client, a->device, ret, fault);
     a->session = client.session;
@@ -187,7 +188,7 @@ static err_t look(struct app *a, struct fault *fault)
 static err_t status(struct app *a, struct fault *fault)
 {
     struct device_client sleeper = {.wake_fd = a->stop_fd};
-    int64_t end = clock_mono_ms(&clock_system) + a->config->wait_s * 1000;
+    int64_t end = clock_mono_ms(&clock_system) + a->config->timeout_s * 1000;
     for (;;) {
         err_t err = look(a, fault);
         if (err != ERR_OK && !(a->config->wait && err == ERR_ABSENT)) {

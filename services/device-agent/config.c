@@ -49,8 +49,9 @@ static const struct option options[] = {
      0, "TEXT", "its firmware's version, told at bootstrap"},
     {"--wait", NULL, NULL, TYPE_SWITCH, offsetof(struct config, wait), BIT(COMMAND_STATUS), 0, "",
      "wait until the device is activated"},
-    {"--timeout", NULL, NULL, TYPE_SECONDS, offsetof(struct config, wait_s), BIT(COMMAND_STATUS), 0,
-     "SECONDS", "how long --wait waits (300)"},
+    {"--timeout", NULL, NULL, TYPE_SECONDS, offsetof(struct config, timeout_s),
+     BIT(COMMAND_STATUS) | BIT(COMMAND_BOOTSTRAP) | BIT(COMMAND_HEARTBEAT), 0, "SECONDS",
+     "how long to wait, or to try, at most (300)"},
     {"--json", NULL, NULL, TYPE_SWITCH, offsetof(struct config, json), ALL, 0, "",
      "one JSON object instead of text"},
 };
@@ -157,7 +158,7 @@ static err_t fill_in(struct config *c, struct fault *fault)
 
 err_t config_read(int argc, char **argv, struct config *ret, struct fault *fault)
 {
-    struct config c = {.command = COMMAND_HELP, .wait_s = 300};
+    struct config c = {.command = COMMAND_HELP, .timeout_s = 300};
     if (argc < 2) {
         return invalid(fault, "command", "a command is needed, see --help", "");
     }

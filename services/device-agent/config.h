@@ -30,8 +30,8 @@ struct config {
     const char *profile, *serial;   /* seal */
     const char *model, *firmware;   /* told at bootstrap */
     bool json;
-    bool wait;      /* status: until activated */
-    int64_t wait_s; /* ... at most */
+    bool wait;         /* status: until activated */
+    int64_t timeout_s; /* of that, and of one visit */
 };
 
 /* ERR_INVALID: `fault` says which option and what is expected. */

@@ -4,7 +4,10 @@ holds when answers are lost, the server is busy, or processes are killed. The re
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -159,14 +162,97 @@ def test_server_is_verified(door, server_tls, work_folder):
     for ca, name in ((stranger, "localhost"), (server_tls / "ca.pem", "elsewhere.invalid")):
         one = door(name=name)
         one.ca = ca
-        process = subprocess.Popen(
-            Agent(work_folder, one).argv("bootstrap"), stderr=subprocess.PIPE, text=True, env=clean_environment(SANITIZER_ENV)
-        )
         agent = Agent(work_folder, one)
-        wait_until(lambda: agent.folder.exists(), what="the agent to start")
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        assert "certificate is refused" in agent.run("bootstrap", "--timeout", "1", expect=75).stderr
         assert one.numbers()["requests"] == 0
+
+
+def test_told_to_stop_it_stops(server_tls, work_folder):
+    server = Hostile(server_tls, b"HTTP/1.1 200 OK\r\n", close=False)
+    agent = Agent(work_folder, server)
+    one = Program("agent", agent.argv("bootstrap"), work_folder)
+    try:
+        wait_until(lambda: server.held, what="the agent's request")
+        one.signal(signal.SIGTERM)
+        assert one.wait(10) == 0
+        one.check_clean()
+    finally:
+        server.stop()
+
+
+class Hostile:
+    """A TLS server that says the same bytes to everybody, whatever was asked."""
+
+    def __init__(self, tls, says, close=True):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(tls / "localhost.pem", tls / "localhost.key")
+        self.says, self.close = says, close
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://localhost:{self.listener.getsockname()[1]}"
+        self.ca = tls / "ca.pem"
+        self.held = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                plain, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                if self.says is None:
+                    plain.close()
+                    continue
+                talk = self.context.wrap_socket(plain, server_side=True)
+                talk.recv(65536)
+                talk.sendall(self.says)
+                self.held.append(talk)
+                if self.close:
+                    talk.close()
+            except OSError:
+                continue
+
+    def stop(self):
+        self.listener.close()
+        for talk in self.held:
+            talk.close()
+
+
+def http(body, status="200 OK", length=None, extra=""):
+    size = len(body) if length is None else length
+    return f"HTTP/1.1 {status}\r\n{extra}Content-Length: {size}\r\n\r\n{body}".encode()
+
+
+@pytest.mark.parametrize(
+    "says, close, status, words",
+    [
+        (None, True, 75, "connection"),
+        (b"", True, 75, "closed without an answer"),
+        (b"hello\r\n\r\n", True, 75, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20000, True, 75, "not HTTP"),
+        (http("", length=1 << 30), True, 75, "not HTTP"),
+        (http("{}", length=10), True, 75, "broke within the answer"),
+        (http("{}", length=10), False, 75, "no answer in time"),
+        (b"HTTP/1.1 200 OK\r\n", False, 75, "no answer in time"),
+        (http("[" * 5000), True, 64, "not a JSON object"),
+        (http('{"state":"king"}'), True, 64, "state"),
+        (http("<html>no</html>", "403 Forbidden"), True, 64, "HTTP 403"),
+        (http('{"type":"duplicate","message":"known already"}', "409 Conflict"), True, 65, "known already"),
+        (http("{}", "503 Busy", extra="Retry-After: 0\r\n"), True, 75, "HTTP 503"),
+        (http("{}", "202 Later", extra="Retry-After: 600\r\n"), True, 75, "HTTP 202"),
+    ],
+)
+def test_broken_servers(server_tls, work_folder, says, close, status, words):
+    """None of them keeps the agent longer than it was told to try, and the reason can be read."""
+    server = Hostile(server_tls, says, close)
+    agent = Agent(work_folder, server)
+    agent.seal()
+    try:
+        done = agent.run("bootstrap", "--timeout", "2", expect=status)
+    finally:
+        server.stop()
+    assert words in done.stderr
+    assert words in agent.status()["error"] and not agent.status()["registered"]
 
 
 def test_daemon(door, work_folder):

@@ -101,7 +101,9 @@ static void count_outcome(struct loop *l, struct sim *s)
     if (o->heartbeat) {
         tally_add(&l->tally->heartbeats);
     }
-    if (o->err != ERR_OK) {
+    if (o->err == ERR_BUSY) { /* too early for the server: nothing has failed */
+        tally_add(&l->tally->too_early);
+    } else if (o->err != ERR_OK) {
         tally_add(&l->tally->visits_failed);
         (void)snprintf(s->error, sizeof s->error, "%.*s", (int)sizeof s->error - 1,
                        o->fault.text[0] != 0 ? o->fault.text : err_name(o->err));
@@ -129,13 +131,24 @@ static bool done_bootstrap(struct loop *l, const struct sim *s)
     return true;
 }
 
+/* As long as the server or the flood interval says. */
+static void rest_held(struct loop *l, struct sim *s)
+{
+    int64_t hold = 0;
+    if (device_heartbeat_hold_ms(s->device, &hold) != ERR_OK || hold < 1) {
+        hold = RETRY_MS;
+    }
+    rest(l, s, hold);
+}
+
 static void visit_done(struct loop *l, struct sim *s)
 {
     const struct options *o = l->options;
-    bool failed = s->session.outcome.err != ERR_OK;
+    err_t err = s->session.outcome.err;
+    bool failed = err != ERR_OK;
     count_outcome(l, s);
     l->active--;
-    if (!o->keep_alive || failed) {
+    if (!o->keep_alive || (failed && err != ERR_BUSY)) {
         close_conn(l, s);
     }
     bool done = o->phase == PHASE_BOOTSTRAP ? done_bootstrap(l, s)
@@ -143,6 +156,8 @@ static void visit_done(struct loop *l, struct sim *s)
     device_session_end(&s->session);
     if (done) {
         finish(l, s);
+    } else if (err == ERR_BUSY) {
+        rest_held(l, s);
     } else if (!failed && o->phase == PHASE_IDLE && o->interval_ms == 0) {
         enqueue(l, s);
     } else {
@@ -271,12 +286,7 @@ static void start_visit(struct loop *l, struct sim *s)
     int64_t bound = left < DEVICE_VISIT_BOUND_MS ? left : DEVICE_VISIT_BOUND_MS;
     err_t err = device_session_begin(&s->session, s->device, bound, &why);
     if (err != ERR_OK) {
-        int64_t hold = 0;
-        (void)snprintf(s->error, sizeof s->error, "%.199s", why.text);
-        if (device_heartbeat_hold_ms(s->device, &hold) != ERR_OK || hold < 1) {
-            hold = RETRY_MS;
-        }
-        rest(l, s, hold);
+        rest_held(l, s);
         return;
     }
     s->state = SIM_VISITING;

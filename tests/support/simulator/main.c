@@ -2,15 +2,15 @@
  * fleetseal-simulator: thousands of devices in one process, over the real device library and real
  * TLS. A phase is one run; keys and what the devices remember are kept in two files between runs.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/id.h"
 #include "loop.h"
-
-#define THREADS_MAX 64
 
 static atomic_bool stop;
 
@@ -54,39 +54,44 @@ struct work {
     struct loop loop;
     pthread_t thread;
     bool started;
-    atomic_bool over;
+    int over_fd; /* shared by all: counts the loops that are over */
 };
 
 static void *run_loop(void *arg)
 {
     struct work *w = arg;
     loop_run(&w->loop);
-    atomic_store(&w->over, true);
+    (void)eventfd_write(w->over_fd, 1);
     return NULL;
 }
 
-static bool all_over(struct work *works, int64_t count)
+/* A line every second until `running` loops are over. */
+static void watch(const struct options *o, const struct tally *tally, int over_fd, int64_t running)
 {
-    for (int64_t i = 0; i < count; i++) {
-        if (!atomic_load(&works[i].over)) {
-            return false;
+    int64_t next = clock_mono_ms(&clock_system) + 1000;
+    while (running > 0) {
+        struct pollfd over = {.fd = over_fd, .events = POLLIN};
+        int64_t left = next - clock_mono_ms(&clock_system);
+        eventfd_t count = 0;
+        if (poll(&over, 1, left > 0 ? (int)left : 0) > 0 && eventfd_read(over_fd, &count) == 0) {
+            running -= (int64_t)count;
         }
-    }
-    return true;
-}
-
-/* A line every second while the loops work. */
-static void watch(const struct options *o, struct work *works, const struct tally *tally)
-{
-    int64_t shown = clock_mono_ms(&clock_system);
-    while (!all_over(works, o->threads)) {
-        struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
-        (void)nanosleep(&pause, NULL);
-        if (clock_mono_ms(&clock_system) - shown >= 1000) {
-            shown += 1000;
+        if (clock_mono_ms(&clock_system) >= next) {
+            next += 1000;
             tally_progress(tally, o, stderr);
         }
     }
+}
+
+static int64_t start_works(const struct options *o, struct work *works, int over_fd)
+{
+    int64_t running = 0;
+    for (int64_t i = 0; i < o->threads; i++) {
+        works[i].over_fd = over_fd;
+        works[i].started = pthread_create(&works[i].thread, NULL, run_loop, &works[i]) == 0;
+        running += works[i].started ? 1 : 0;
+    }
+    return running;
 }
 
 static err_t run_works(const struct options *o, struct fleet *fleet, struct tally *tally,
@@ -99,12 +104,12 @@ static err_t run_works(const struct options *o, struct fleet *fleet, struct tall
             return err;
         }
     }
-    int64_t start = clock_mono_ms(&clock_system);
-    for (int64_t i = 0; i < o->threads; i++) {
-        works[i].started = pthread_create(&works[i].thread, NULL, run_loop, &works[i]) == 0;
-        atomic_store(&works[i].over, !works[i].started);
+    int over_fd = eventfd(0, EFD_CLOEXEC);
+    if (over_fd < 0) {
+        return fault_set(fault, ERR_INTERNAL, "eventfd", "", "no descriptor left");
     }
-    watch(o, works, tally);
+    int64_t start = clock_mono_ms(&clock_system);
+    watch(o, tally, over_fd, start_works(o, works, over_fd));
     double seconds = (double)(clock_mono_ms(&clock_system) - start) / 1000.0;
     err_t err = ERR_OK;
     unsigned told = 0;
@@ -115,6 +120,7 @@ static err_t run_works(const struct options *o, struct fleet *fleet, struct tall
         err_t finished = loop_finish(&works[i].loop, fleet, &told);
         err = err == ERR_OK ? finished : err;
     }
+    (void)close(over_fd);
     tally_report(tally, o, seconds, stdout);
     return err;
 }

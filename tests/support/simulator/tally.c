@@ -54,6 +54,7 @@ void tally_report(const struct tally *t, const struct options *o, double seconds
         {"failures", &t->failures},
         {"retries", &t->retries},
         {"visits_failed", &t->visits_failed},
+        {"too_early", &t->too_early},
         {"handshakes_full", &t->handshakes_full},
         {"handshakes_resumed", &t->handshakes_resumed},
         {"answers_dropped", &t->answers_dropped},

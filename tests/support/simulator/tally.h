@@ -22,6 +22,7 @@ struct tally {
     _Atomic uint64_t failures;      /* devices that did not */
     _Atomic uint64_t retries;       /* requests sent again */
     _Atomic uint64_t visits_failed; /* visits that ended in an error; the device came again */
+    _Atomic uint64_t too_early;     /* heartbeats that the server put off (429) */
     _Atomic uint64_t handshakes_full, handshakes_resumed;
     _Atomic uint64_t answers_dropped;
     _Atomic uint64_t replays_same, replays_other; /* second answers equal to the first, or not */

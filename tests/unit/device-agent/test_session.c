@@ -389,6 +389,19 @@ static void test_unknown_device_bootstraps_again(void **state)
     assert_string_equal(device_current_serial(w->device), "0000000000000012");
 }
 
+/* A token that the server no longer reads is not shown again, and not twice in a visit. */
+static void test_unreadable_token_is_dropped(void **state)
+{
+    struct world *w = *state;
+    bootstrap(w);
+    expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 200, IDLE)), ERR_OK);
+    next_week(w);
+    expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 403, ERROR("bad_token")),
+                BODY(DEVICE_HEARTBEAT, 403, ERROR("bad_token"))),
+           ERR_FORBIDDEN);
+    assert_null(strstr(buf_cstr(&w->last_body), "token"));
+}
+
 /* ---- work ---- */
 
 static void test_renew_keeps_the_key(void **state)
@@ -667,6 +680,7 @@ int main(void)
         T(test_idle_heartbeat_and_local_refusal),
         T(test_server_refuses_too_early),
         T(test_unknown_device_bootstraps_again),
+        T(test_unreadable_token_is_dropped),
         T(test_renew_keeps_the_key),
         T(test_update_makes_a_key),
         T(test_repeats_are_identical),

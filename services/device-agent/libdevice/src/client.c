@@ -37,10 +37,12 @@ bool device_client_sleep(const struct device_client *c, int64_t ms)
 }
 
 /* Drives the connection to its answer. ERR_UNAVAILABLE: `fault`; ERR_STOPPING. */
-static err_t exchange(const struct device_client *c, struct device_conn *conn, struct fault *fault)
+static err_t exchange(const struct device_client *c, struct device_conn *conn, int64_t deadline_ms,
+                      struct fault *fault)
 {
     int64_t end =
         clock_mono_ms(&clock_system) + DEVICE_CONNECT_TIMEOUT_MS + DEVICE_ANSWER_TIMEOUT_MS;
+    end = end < deadline_ms ? end : deadline_ms;
     for (;;) {
         enum device_io io = device_conn_drive(conn);
         if (io == DEVICE_IO_ANSWER) {
@@ -83,7 +85,7 @@ static err_t send_request(struct device_client *c, struct device_session *s,
         err = device_conn_send(*conn, request);
     }
     if (err == ERR_OK) {
-        err = exchange(c, *conn, &why);
+        err = exchange(c, *conn, s->deadline_mono_ms, &why);
     }
     if (err == ERR_STOPPING) {
         return err;

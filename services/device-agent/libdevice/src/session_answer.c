@@ -9,6 +9,7 @@
 #define BACKOFF_FIRST_MS INT64_C(1000)
 #define BACKOFF_MAX_MS   INT64_C(60000)
 #define LATER_MS         INT64_C(2000) /* a 202 without Retry-After */
+#define AT_ONCE_MAX      3             /* repetitions without any wait, as a server may ask */
 #define SKIPS_MAX        8
 
 /* Half of it up to all of it, so that a fleet which failed together does not come back together. */
@@ -48,6 +49,9 @@ static void put_off(struct device_session *s, const struct device_http_answer *a
 {
     bool told = a->retry_after_s >= 0;
     int64_t wait = told ? a->retry_after_s * 1000 : a->status == 202 ? LATER_MS : backoff(s);
+    if (wait == 0 && s->failures >= AT_ONCE_MAX) {
+        wait = backoff(s);
+    }
     s->failures++;
     if (a->status == 429 && s->exchange == DEVICE_HEARTBEAT) {
         err_t err = told ? device_heartbeat_defer(s->device, wait) : ERR_OK;
@@ -81,16 +85,32 @@ static void skip_ahead(struct device_session *s, const struct fault *why)
     session_open(s, s->exchange);
 }
 
+static void commit_then_open(struct device_session *s, const struct device_state *next,
+                             enum device_exchange exchange)
+{
+    err_t err = device_commit(s->device, next);
+    if (err != ERR_OK) {
+        session_finish_storage(s, err);
+    } else {
+        s->outcome.retries++;
+        session_open(s, exchange);
+    }
+}
+
 static void forget_bootstrap(struct device_session *s)
 {
     struct device_state next = s->device->state;
     next.standing = DEVICE_STANDING_NEW;
-    err_t err = device_commit(s->device, &next);
-    if (err != ERR_OK) {
-        session_finish_storage(s, err);
-    } else {
-        session_open(s, DEVICE_BOOTSTRAP);
-    }
+    commit_then_open(s, &next, DEVICE_BOOTSTRAP);
+}
+
+/* The server cannot read its own token, so its key was lost: what a device without one means is the
+ * server's to judge. */
+static void forget_token(struct device_session *s)
+{
+    struct device_state next = s->device->state;
+    next.token[0] = 0;
+    commit_then_open(s, &next, DEVICE_HEARTBEAT);
 }
 
 /* A verdict against the request. Only an answer of the service's own shape may undo an install: a
@@ -102,6 +122,11 @@ static void refused(struct device_session *s, const struct device_http_answer *a
     bool typed = why->code[0] != 0;
     if (strcmp(why->code, "stale_sequence") == 0) {
         skip_ahead(s, why);
+        return;
+    }
+    if (strcmp(why->code, "bad_token") == 0 && s->exchange == DEVICE_HEARTBEAT &&
+        s->device->state.token[0] != 0) {
+        forget_token(s);
         return;
     }
     if (s->exchange == DEVICE_CONFIRM && typed && a->status != 401) {
