@@ -76,7 +76,7 @@ err_t device_uid_parse(struct span text, uint8_t out[DEVICE_UID_BYTES])
 {
     uint8_t uid[DEVICE_UID_BYTES];
     size_t len = 0;
-    if (text.len != HEX_LEN(DEVICE_UID_BYTES) || !lower_case(text) ||
+    if (text.len != DEVICE_UID_SIZE - 1 || !lower_case(text) ||
         hex_decode(text, uid, sizeof uid, &len) != ERR_OK) {
         return ERR_INVALID;
     }

@@ -1,5 +1,6 @@
 #include "app.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,11 +13,11 @@
 #include "common/log.h"
 #include "common/text.h"
 
-#define CA_FILE_MAX   (256u * 1024)
+#define CA_FILE_MAX   ((size_t)256 * 1024)
 #define POLL_MS       200
 #define NUDGE_WAIT_MS DEVICE_VISIT_BOUND_MS
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
     if (*fd >= 0) {
         (void)close(*fd);
@@ -219,6 +220,7 @@ static err_t nudge(struct app *a, long pid, struct fault *fault)
     if (err != ERR_OK) {
         return err;
     }
+    assert(a->device != NULL);
     int64_t before = a->device->state.heartbeat_sent_ms;
     int64_t hold = 0;
     if (device_heartbeat_hold_ms(a->device, &hold) == ERR_OK && hold > 0 &&
@@ -233,7 +235,7 @@ static err_t nudge(struct app *a, long pid, struct fault *fault)
     int64_t end = clock_mono_ms(&clock_system) + NUDGE_WAIT_MS;
     while (clock_mono_ms(&clock_system) < end && !device_client_sleep(&sleeper, POLL_MS)) {
         err = look(a, fault);
-        if (err == ERR_OK && a->device->state.heartbeat_sent_ms != before) {
+        if (err == ERR_OK && a->device != NULL && a->device->state.heartbeat_sent_ms != before) {
             status_print(a->config, a->device, stdout);
             return ERR_OK;
         }

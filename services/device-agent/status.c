@@ -118,7 +118,7 @@ static void add_certificate(const struct config *c, const struct device *d, cons
 static void print_json(const struct config *c, const struct device *d, const struct facts *f,
                        FILE *to)
 {
-    CLEANUP_BUF struct buf out = BUF_INIT(16 * 1024);
+    CLEANUP_BUF struct buf out = BUF_INIT((size_t)16 * 1024);
     const struct device_state *s = &d->state;
     (void)buf_printf(&out, "{\"uid\":\"%s\"", d->uid);
     flag(&out, "sealed", d->profile[0] != 0);

@@ -20,18 +20,18 @@
 #define DEVICE_PROFILE_SIZE    (DEVICE_PROFILE_LEN + 1)
 #define DEVICE_SERIAL_MAX      16 /* characters of the sealed device serial */
 #define DEVICE_SERIAL_SIZE     (DEVICE_SERIAL_MAX + 1)
-#define DEVICE_NONCE_BYTES     16            /* install nonce */
-#define DEVICE_OPERATION_SIZE  37            /* a UUID's text and a NUL */
-#define DEVICE_CERT_SERIAL_MAX 40            /* hex digits: RFC 5280 allows 20 octets */
-#define DEVICE_FACT_MAX        64            /* characters of model, firmware, agent */
-#define DEVICE_REASON_MAX      200           /* characters of a failure's reason */
-#define DEVICE_TOKEN_MAX       64            /* bytes of a ratchet token */
-#define DEVICE_REQUEST_MAX     (16u * 1024u) /* bytes of a request body */
-#define DEVICE_ANSWER_MAX      (64u * 1024u) /* bytes of an answer body */
-#define DEVICE_CHAIN_MAX       8             /* certificates above the device's own */
-#define DEVICE_CERT_MAX        (8u * 1024u)  /* bytes of one certificate in DER */
-#define DEVICE_SPKI_MAX        600           /* bytes of a SubjectPublicKeyInfo: RSA-4096 fits */
-#define DEVICE_SIGNATURE_MAX   512           /* bytes of one signature */
+#define DEVICE_NONCE_BYTES     16                  /* install nonce */
+#define DEVICE_OPERATION_SIZE  37                  /* a UUID's text and a NUL */
+#define DEVICE_CERT_SERIAL_MAX 40                  /* hex digits: RFC 5280 allows 20 octets */
+#define DEVICE_FACT_MAX        64                  /* characters of model, firmware, agent */
+#define DEVICE_REASON_MAX      200                 /* characters of a failure's reason */
+#define DEVICE_TOKEN_MAX       64                  /* bytes of a ratchet token */
+#define DEVICE_REQUEST_MAX     ((size_t)16 * 1024) /* bytes of a request body */
+#define DEVICE_ANSWER_MAX      ((size_t)64 * 1024) /* bytes of an answer body */
+#define DEVICE_CHAIN_MAX       8                   /* certificates above the device's own */
+#define DEVICE_CERT_MAX        ((size_t)8 * 1024)  /* bytes of one certificate in DER */
+#define DEVICE_SPKI_MAX        600 /* bytes of a SubjectPublicKeyInfo: RSA-4096 fits */
+#define DEVICE_SIGNATURE_MAX   512 /* bytes of one signature */
 
 /* "Fleetseal-Signature: v1 <sequence> <base64 of the signature>" on every signed exchange. */
 #define DEVICE_SIGNATURE_HEADER "Fleetseal-Signature"

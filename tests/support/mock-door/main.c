@@ -84,7 +84,7 @@ static bool read_more(SSL *ssl, struct buf *in)
 /* One request and its answer. */
 static bool serve_one(struct door *door, SSL *ssl, EVP_PKEY *rot)
 {
-    CLEANUP_BUF struct buf in = BUF_INIT(64 * 1024);
+    CLEANUP_BUF struct buf in = BUF_INIT((size_t)64 * 1024);
     CLEANUP_BUF struct buf body = BUF_INIT(DEVICE_ANSWER_MAX);
     CLEANUP_BUF struct buf out = BUF_INIT(DEVICE_ANSWER_MAX + 1024);
     const char *end = NULL;

@@ -14,12 +14,12 @@
 #define POINT_LEN   65
 #define KEY_LEN     (SCALAR_LEN + POINT_LEN)
 #define FILE_MAX    ((size_t)2 << 30)
-#define IMAGE_MAX   (256u * 1024)
-#define SESSION_MAX (64u * 1024)
+#define IMAGE_MAX   ((size_t)256 * 1024)
+#define SESSION_MAX ((size_t)64 * 1024)
 
 CLEANUP_DEFINE(BIGNUM *, BN_clear_free);
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
     if (*fd >= 0) {
         (void)close(*fd);

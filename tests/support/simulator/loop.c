@@ -403,7 +403,7 @@ static err_t open_sim(struct sim *s, const struct options *o, const struct fleet
 
 static err_t open_server(struct loop *l, struct fault *fault)
 {
-    CLEANUP_BUF struct buf ca = BUF_INIT(1024 * 1024);
+    CLEANUP_BUF struct buf ca = BUF_INIT((size_t)1024 * 1024);
     err_t err = fleet_read_file(l->options->server_ca, &ca, fault);
     if (err != ERR_OK) {
         return err;
@@ -460,8 +460,8 @@ static err_t keep(const struct loop *l, struct sim *s, struct fleet_image *image
 {
     buf_deinit(&image->storage);
     buf_deinit(&image->session);
-    image->storage = BUF_INIT_SECRET(256 * 1024);
-    image->session = BUF_INIT_SECRET(64 * 1024);
+    image->storage = BUF_INIT_SECRET((size_t)256 * 1024);
+    image->session = BUF_INIT_SECRET((size_t)64 * 1024);
     unsigned char *der = NULL;
     int len = s->resume != NULL && !l->options->no_resume ? i2d_SSL_SESSION(s->resume, &der) : 0;
     if (len > 0) {

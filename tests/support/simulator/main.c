@@ -34,7 +34,7 @@ static err_t list(const struct options *o, const struct fleet *fleet)
     for (int64_t i = o->first; i < o->first + o->count; i++) {
         char uid[DEVICE_UID_SIZE];
         CLEANUP_BUF struct buf spki = BUF_INIT(DEVICE_SPKI_MAX);
-        CLEANUP_BUF struct buf text = BUF_INIT(BASE64_LEN(DEVICE_SPKI_MAX));
+        CLEANUP_BUF struct buf text = BUF_INIT((size_t)BASE64_LEN(DEVICE_SPKI_MAX));
         err_t err = device_key_uid(fleet->keys[i], uid);
         if (err == ERR_OK) {
             err = device_key_spki(fleet->keys[i], &spki);

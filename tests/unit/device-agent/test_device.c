@@ -38,7 +38,7 @@ static int teardown(void **state)
 static void power_cycle(struct world *w)
 {
     struct storage *fresh = storage_new_memory();
-    CLEANUP_BUF struct buf image = BUF_INIT(256 * 1024);
+    CLEANUP_BUF struct buf image = BUF_INIT((size_t)256 * 1024);
     assert_ok(storage_export_memory(w->device->storage, &image));
     assert_ok(storage_import_memory(fresh, buf_span(&image)));
     device_free(w->device);
@@ -101,7 +101,7 @@ static void test_damage_is_refused(void **state)
                 {DEVICE_SEALED_FILE, false}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct storage *copy = storage_new_memory();
-        CLEANUP_BUF struct buf image = BUF_INIT(256 * 1024);
+        CLEANUP_BUF struct buf image = BUF_INIT((size_t)256 * 1024);
         assert_ok(storage_export_memory(w->device->storage, &image));
         assert_ok(storage_import_memory(copy, buf_span(&image)));
         assert_ok(rows[i].gone ? storage_remove(copy, rows[i].file)
@@ -122,7 +122,7 @@ static void test_read_only(void **state)
     struct device *d = NULL;
     assert_err(device_open(storage_new_memory(), &look, &d, NULL), ERR_ABSENT);
     struct storage *copy = storage_new_memory();
-    CLEANUP_BUF struct buf image = BUF_INIT(256 * 1024);
+    CLEANUP_BUF struct buf image = BUF_INIT((size_t)256 * 1024);
     assert_ok(storage_export_memory(w->device->storage, &image));
     assert_ok(storage_import_memory(copy, buf_span(&image)));
     assert_ok(device_open(copy, &look, &d, NULL));

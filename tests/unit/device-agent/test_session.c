@@ -51,7 +51,7 @@ static int teardown(void **state)
 static void power_cycle(struct world *w)
 {
     struct storage *fresh = storage_new_memory();
-    CLEANUP_BUF struct buf image = BUF_INIT(256 * 1024);
+    CLEANUP_BUF struct buf image = BUF_INIT((size_t)256 * 1024);
     assert_ok(storage_export_memory(w->device->storage, &image));
     assert_ok(storage_import_memory(fresh, buf_span(&image)));
     device_free(w->device);

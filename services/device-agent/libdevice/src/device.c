@@ -8,7 +8,7 @@
 /* Numbers reserved by one write of the state file. */
 #define SEQUENCE_BLOCK 64
 
-#define HEARTBEAT_INTERVAL_S (7 * 24 * 3600)
+#define HEARTBEAT_INTERVAL_S (INT64_C(7) * 24 * 3600)
 #define FLOOD_INTERVAL_S     300
 
 err_t device_commit(struct device *d, const struct device_state *next)

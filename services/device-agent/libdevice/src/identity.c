@@ -152,6 +152,7 @@ err_t device_key_assemble(const uint8_t scalar[SCALAR_LEN], const uint8_t point[
 }
 
 /* Without it OpenSSL would ask a person at the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the signature is OpenSSL's */
 static int no_password(char *buf, int size, int rwflag, void *userdata)
 {
     (void)buf;

@@ -204,8 +204,8 @@ static err_t clear_leftovers(struct device *d)
         }
     }
     static const char *const aside[] = {
-        "key-a.pem.new", "key-b.pem.new", "certificate-a.pem.new",      "certificate-b.pem.new",
-        "state.new",     "sealed.new",    DEVICE_SERVER_CA_FILE ".new",
+        "rot.pem.new",           "key-a.pem.new", "key-b.pem.new", "certificate-a.pem.new",
+        "certificate-b.pem.new", "state.new",     "sealed.new",    "server-ca.pem.new",
     };
     for (size_t i = 0; i < sizeof aside / sizeof aside[0]; i++) {
         err_t err = d->storage->ops->remove(d->storage, aside[i]);

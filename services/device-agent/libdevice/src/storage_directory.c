@@ -33,13 +33,20 @@ static err_t from_errno(int number)
     }
 }
 
-static void close_fd(int *fd)
+static void close_fd(const int *fd)
 {
     if (*fd >= 0) {
         (void)close(*fd);
     }
 }
 CLEANUP_DEFINE_EMBEDDED(int, close_fd);
+
+static int take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 
 static err_t directory_read(struct storage *s, const char *name, struct buf *to)
 {
@@ -143,8 +150,7 @@ err_t storage_open_directory(const char *path, struct storage **ret, struct faul
     }
     struct directory *d = xcalloc(1, sizeof *d);
     d->base.ops = &directory_ops;
-    d->fd = fd;
-    fd = -1;
+    d->fd = take_fd(&fd);
     *ret = &d->base;
     return ERR_OK;
 }

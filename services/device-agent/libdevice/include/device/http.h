@@ -9,8 +9,8 @@
 #include "common/err.h"
 #include "proto/device_protocol.h"
 
-#define DEVICE_HTTP_HEAD_MAX (8u * 1024u) /* bytes of status line and header fields */
-#define DEVICE_RETRY_MAX_S   (31 * 24 * 3600)
+#define DEVICE_HTTP_HEAD_MAX ((size_t)8 * 1024) /* bytes of status line and header fields */
+#define DEVICE_RETRY_MAX_S   (INT64_C(31) * 24 * 3600)
 
 struct device_http_request {
     const char *host; /* with the port where it is not 443 */

@@ -19,8 +19,8 @@
 #include "device/http.h"
 
 #define DEVICE_VISIT_BOUND_MS                                                                      \
-    (5 * 60 * 1000) /* a visit ends by then, in success or clean abort                             \
-                     */
+    (INT64_C(5) * 60 * 1000) /* a visit ends by then, in success or clean abort                    \
+                              */
 
 enum device_step {
     DEVICE_STEP_SEND,

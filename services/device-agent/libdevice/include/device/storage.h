@@ -11,8 +11,8 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-#define STORAGE_NAME_MAX 48           /* characters of a name: letters, digits, '.', '-' */
-#define STORAGE_FILE_MAX (96u * 1024) /* bytes of one file */
+#define STORAGE_NAME_MAX 48                  /* characters of a name: letters, digits, '.', '-' */
+#define STORAGE_FILE_MAX ((size_t)96 * 1024) /* bytes of one file */
 
 struct storage {
     const struct storage_ops *ops;
