@@ -1,6 +1,7 @@
 """The operators' API on the real stack: the registry's own things, idempotency, isolation, and what happens to writes when Redis or
 Kafka fail. What would break a user: a write that is acknowledged and lost, one domain seeing another's, a secret shown twice."""
 
+import re
 import uuid
 
 import openapi_spec_validator
@@ -32,6 +33,43 @@ def test_every_example_fits_its_schema():
         if body:
             pointer = f"/paths/{openapi.escape(path)}/post/requestBody/content/application~1json/schema"
             assert not list(openapi.validator(pointer).iter_errors(body["example"])), path
+
+
+def described_calls():
+    return [path for path, methods in openapi.description()["paths"].items() if "post" in methods]
+
+
+def request_schema(path):
+    """The request's schema, its reference followed."""
+    body = openapi.description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return openapi.description()["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
+
+
+def test_description_and_door_agree(gateway):
+    """The same calls, and for each of them the same members of its request."""
+    sources = "".join(p.read_text() for p in (harness.ROOT / "services" / "api-gateway").glob("calls_*.c"))
+    assert set(described_calls()) == set(re.findall(r'\.path = "([^"]+)"', sources)) | set(
+        re.findall(r'\{"(/v1/[^"]+)"', sources)
+    )
+    for path in described_calls():
+        error = check_error(gateway.operator.post(path, {"Zz": 1}), 400, "unknown_field", "Zz")
+        accepted = re.search(r"accepted are (.*)", error["message"]).group(1)
+        wanted = set(request_schema(path)["properties"])
+        if accepted.endswith("..."):
+            assert set(accepted.split(", ")[:-1]) <= wanted, path
+        else:
+            assert set(accepted.split(", ")) == wanted, path
+        required = request_schema(path).get("required", [])
+        if required:
+            error = gateway.operator.post(path, {}).json()
+            assert error["type"] == "missing_field" and error["fields"][0]["field"] in required, path
+
+
+def test_nothing_without_a_credential(gateway):
+    public = {"/v1/authenticate", "/v1/authenticate/refresh"}
+    for path in set(described_calls()) - public:
+        check_error(gateway.client().post(path), 401, "invalid_auth")
+        check_error(gateway.client("not a token").post(path), 401, "invalid_auth")
 
 
 def test_domain_and_access_keys(gateway):
@@ -258,6 +296,42 @@ def test_flushed_view_comes_back(gateway, redis):
     gateway.operator.post("/v1/domain/create", {"Name": "x", "AccountType": "developer"})
     harness.wait_until(there_again, 30)
     assert client.ok("/v1/accesskey/create", Name="k")["Status"] == "ACTIVE"
+
+
+def test_kafka_away(start_service, work_folder, make_kafka, make_redis):
+    """Nothing is acknowledged that is not stored, and the repeat tells what became of it."""
+    kafka, redis = make_kafka(), make_redis()
+    gateway = Gateway(start_service, work_folder, kafka=kafka, redis=redis)
+    client, _ = gateway.new_domain()
+    kafka.pause()
+    try:
+        answer = client.post("/v1/accesskey/create", {"Name": "k"}, key="k")
+        check_error(answer, 503, "outcome_unknown")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert client.post("/v1/domain/get").status_code == 200, "what is known can still be read"
+    finally:
+        kafka.resume()
+
+    def stored():
+        again = client.post("/v1/accesskey/create", {"Name": "k"}, key="k")
+        return again if again.status_code == 200 else None
+
+    created = harness.wait_until(stored, 60).json()
+    assert client.ok("/v1/domain/get")["Usage"]["AccessKeys"] == 2
+    assert created["APIKey"] in [k["APIKey"] for k in client.ok("/v1/accesskey/list")["data"]]
+
+
+def test_redis_away(start_service, work_folder, make_redis):
+    redis = make_redis()
+    gateway = Gateway(start_service, work_folder, redis=redis)
+    client, domain = gateway.new_domain()
+    redis.kill()
+    answer = client.post("/v1/domain/get")
+    check_error(answer, 503, "view_rebuilding")
+    assert int(answer.headers["Retry-After"]) >= 1
+    redis.start()
+    harness.wait_until(lambda: client.post("/v1/domain/get").status_code == 200, 30)
+    assert client.ok("/v1/accesskey/create", Name="k")["DomainUID"] == domain
 
 
 def test_stops_and_starts_where_it_was(start_service, work_folder):
