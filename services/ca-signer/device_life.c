@@ -134,9 +134,9 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
                                                  .state = OPERATION_QUEUED,
                                                  .requested_at_ms = now_ms,
                                                  .updated_at_ms = now_ms,
-                                                 .ca = ca,
                                                  .actor = "device"};
     }
+    d->operation.ca = ca; /* what the profile says now */
     return true;
 }
 

@@ -39,8 +39,16 @@ static bool key_is_of_uid(const struct device_request *r)
     return strcmp(text, r->uid) == 0;
 }
 
-static void verify_csr(struct device_proof *proof, const uint8_t *der, size_t len)
+/* The certificate's key is another one than the root of trust, which must outlive every
+ * certificate. */
+static bool is_root_of_trust(const struct device_request *r, struct span spki)
 {
+    return span_eq(spki, span_of(r->body.rot_key.der, r->body.rot_key.len));
+}
+
+static void verify_csr(struct device_request *r, const uint8_t *der, size_t len)
+{
+    struct device_proof *proof = &r->proof;
     if (len == 0) {
         return;
     }
@@ -51,6 +59,11 @@ static void verify_csr(struct device_proof *proof, const uint8_t *der, size_t le
     if (csr.key.der.len > sizeof proof->key.der) {
         (void)fault_set(&proof->csr_fault, ERR_TOO_LARGE, "invalid_csr", "csr",
                         "a public key has at most %u bytes", DEVICE_SPKI_MAX);
+        return;
+    }
+    if (is_root_of_trust(r, csr.key.der)) {
+        (void)fault_set(&proof->csr_fault, ERR_INVALID, "invalid_csr", "csr",
+                        "must be for a key of its own, not for the root-of-trust key");
         return;
     }
     memcpy(proof->key.der, csr.key.der.ptr, csr.key.der.len);
@@ -65,10 +78,10 @@ void device_request_verify(struct device_request *r)
     const struct device_key *key = &r->body.rot_key;
     switch (r->kind) {
     case DEVICE_ASKS_BOOTSTRAP:
-        verify_csr(proof, r->of.bootstrap.csr, r->of.bootstrap.csr_len);
+        verify_csr(r, r->of.bootstrap.csr, r->of.bootstrap.csr_len);
         break;
     case DEVICE_ASKS_PICKUP:
-        verify_csr(proof, r->of.pickup.csr, r->of.pickup.csr_len);
+        verify_csr(r, r->of.pickup.csr, r->of.pickup.csr_len);
         break;
     case DEVICE_ASKS_CONFIRM:
         key = &r->of.confirm.key;

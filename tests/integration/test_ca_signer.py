@@ -330,11 +330,51 @@ def test_restart_goes_on_where_it_was(start_service, stack, kek, domain):
     assert len(installs_of(stack, device)) == 1
 
 
+def test_killed_among_requests_signs_each_once(start_service, stack, kek, domain):
+    first = start_service("ca-signer", config=settings(kek))
+    ca = stack.create_ca(domain)["result"]
+    profile = stack.create_profile(domain, ca["id"])
+    devices = [owners.Device(stack, profile, f"SN-{i}") for i in range(60)]
+    messages = {}
+    for device in devices:
+        payload = {"uid": device.uid, "install_nonce": owners.b64(device.nonce), "csr": device.csr(), "profile": profile}
+        body = device.message("bootstrap", payload | {"serial": device.serial}, device.root)
+        messages[device.uid] = (str(uuid.uuid4()), body)
+
+    def send(batch):
+        for device in batch:
+            request, body = messages[device.uid]
+            stack.send("fleetseal.device.requests", "device.bootstrap.v1", device.uid, body, request=request, actor="device")
+
+    send(devices[:40])
+    stack.answer(messages[devices[0].uid][0])
+    first.kill()
+    send(devices[40:])
+    # Doors and devices repeat what they have no answer to.
+    send(devices[20:])
+    second = start_service("ca-signer", config=settings(kek))
+    answers = {d.uid: stack.answer(messages[d.uid][0], 60)["result"] for d in devices}
+    # What was written after the kill, at least, is the second one's.
+    done = 'fleetseal_processor_requests_total{app="ca-signer.device"}'
+    harness.wait_until(lambda: second.metrics()[done] >= 60, what="the repeated requests to be done")
+    signed = [r.json() for r in stack.kafka.read("fleetseal.certificates") if r.json().get("ca") == ca["id"]]
+    assert sorted(r["uid"] for r in signed) == sorted(answers)
+    assert {r["uid"]: r["serial"] for r in signed} == {uid: a["serial"] for uid, a in answers.items()}
+    registered = [
+        e.headers["ce_subject"]
+        for e in stack.kafka.read("fleetseal.events")
+        if e.headers["ce_type"].endswith("device.registered.v1") and e.headers["ce_subject"] in answers
+    ]
+    assert sorted(registered) == sorted(answers)
+
+
 def test_csr_for_a_key_it_does_not_hold_is_refused(signer, stack, profile):
     device = owners.Device(stack, profile)
     csr = bytearray(owners.unb64(device.csr()))
     csr[-3] ^= 1
     answer = device.bootstrap(csr=owners.b64(bytes(csr)))
+    assert (answer["status"], answer["type"]) == (422, "invalid_csr")
+    answer = device.bootstrap(csr=device.csr(device.root))
     assert (answer["status"], answer["type"]) == (422, "invalid_csr")
     assert device.state() is None
     assert isinstance(owners.certificate(device.bootstrap()["result"]["certificate"]), x509.Certificate)
