@@ -92,6 +92,10 @@ static void answer_accepted(struct beat *b)
         answer_fault(b, ERR_INTERNAL, "internal_error", "the answer does not fit", 0);
         return;
     }
+    if (b->request.has_result) {
+        /* Only now: a heartbeat that is refused must not reach the owner's topic either. */
+        door_report_failure(b->door, &b->who, &b->request.result);
+    }
     if (b->job.verdict == BEAT_OPENED) {
         write_record(b);
         if ((int64_t)b->job.guard.flood_s != device->settings.flood_interval_s) {
@@ -195,9 +199,6 @@ void heartbeat_route(struct http_request *req, void *ctx)
     if (e != ERR_OK) {
         http_reply_fault(req, e, &fault);
         return;
-    }
-    if (b->request.has_result) {
-        door_report_failure(door, &b->who, &b->request.result);
     }
     b->ticket = http_suspend(req, DEADLINE_MS, too_late);
     e = lane_ask(b->lane, &b->job);
