@@ -7,6 +7,7 @@ import json
 import contract
 import jsonschema
 import pytest
+import yaml
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary
 from cloudevents.core.formats.json import JSONFormat
 from openapi_spec_validator import validate as validate_openapi
@@ -82,10 +83,20 @@ def test_invalid_message_is_refused_where_it_is_wrong(schemas, name, path):
 
 @pytest.mark.parametrize("name", sorted(p.name for p in contract.PROTO.glob("openapi*.yaml")))
 def test_openapi_document_is_valid(name):
-    yaml = pytest.importorskip("yaml")
     document = yaml.safe_load((contract.PROTO / name).read_text())
     assert document["openapi"].startswith("3.1")
     validate_openapi(document)
+
+
+def test_signed_payloads_are_the_bodies_of_the_device_door():
+    """The same rules in two places: the schemas of what is signed, and the door's description."""
+    door = contract.DeviceDoor()
+    for name, path, valid in GOLDEN:
+        if name.startswith("device-payload."):
+            golden = contract.load(path)
+            exchange = name.split(".")[1]
+            problems = door.request_problems(f"/v1/device/{exchange}", golden if valid else golden["message"])
+            assert (problems == []) == valid, f"{path}: {problems}"
 
 
 def read_event(record):

@@ -20,12 +20,11 @@ import owners
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from device_door import OPERATION, RESULTS, SERIAL, success
 
 SIGNED = ["bootstrap", "pickup", "confirm"]
 DEADLINE_S = 1
 HEADER_TIMEOUT_S = 10
-OPERATION = "8b0e8015-15af-4e3e-8cf2-f9c4f13424aa"
-SERIAL = "de37e70c2ab8ef383a1cf2499d00e00d"
 
 
 class Rig:
@@ -414,12 +413,10 @@ def test_without_signature(door, rig, exchange):
 @pytest.mark.parametrize("exchange", SIGNED)
 def test_exchange_reaches_its_owner_as_the_contract_says(door, rig, owner, exchange):
     device = rig.device()
-    result = {"operation": OPERATION, "serial": SERIAL, "status": "installed"}
-    owner.answer = lambda envelope: {"status": 200, "result": result}
     payload = payload_of(device, exchange)
     answer = device.exchange(exchange, payload)
     assert answer.status == 200
-    expected = result | ({"server_ca": rig.server_ca.read_text()} if exchange == "bootstrap" else {})
+    expected = RESULTS[exchange] | ({"server_ca": rig.server_ca.read_text()} if exchange == "bootstrap" else {})
     assert answer.json() == expected
     (record,) = owner.of(device)
     assert contract.Contract().problems(record) == []
@@ -466,9 +463,10 @@ def test_owner_that_is_late(door, rig, owner, exchange):
     assert DEADLINE_S - 0.1 < time.monotonic() - begin < DEADLINE_S + 5
     assert first.json()["status"] == "pending" and first.json().get("operation", "-") == operation
     (record,) = owner.of(device)
-    owner.answer = lambda envelope: {"status": 200, "result": {"operation": OPERATION}}
-    owner.say(record.json(), owner.answer(None))
-    assert device.post(f"/v1/device/{exchange}", payload, header).json()["operation"] == OPERATION
+    owner.answer = success
+    owner.say(record.json(), success(record.json()))
+    again = device.post(f"/v1/device/{exchange}", payload, header)
+    assert (again.status, again.json() | RESULTS[exchange]) == (200, again.json())
     assert {r.json()["id"] for r in owner.of(device)} == {record.json()["id"]}
 
 

@@ -12,6 +12,8 @@ import re
 
 import jsonschema
 import referencing
+import referencing.jsonschema
+import yaml
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
 GOLDEN = PROTO / "golden"
@@ -107,6 +109,46 @@ class Contract:
             payload = json.loads(base64.b64decode(signed["payload"]))
             problems = named("payload", self.schemas.problems(f"device-payload.{signed['kind']}.v1", payload))
         return problems
+
+
+class DeviceDoor:
+    """proto/openapi-device.yaml: what the device door may be asked and may answer, closed as the schemas are."""
+
+    def __init__(self):
+        self.document = close(yaml.safe_load((PROTO / "openapi-device.yaml").read_text()))
+        resource = referencing.Resource(contents=self.document, specification=referencing.jsonschema.DRAFT202012)
+        self.registry = referencing.Registry().with_resource("door", resource)
+
+    def _resolve(self, part):
+        while "$ref" in part:
+            at = self.document
+            for step in part["$ref"].removeprefix("#/").split("/"):
+                at = at[step]
+            part = at
+        return part
+
+    def _errors(self, schema, value):
+        if "$ref" in schema:
+            schema = {"$ref": "door" + schema["$ref"]}
+        else:
+            schema = json.loads(json.dumps(schema).replace('"$ref": "#/', '"$ref": "door#/'))
+        validator = jsonschema.Draft202012Validator(schema, registry=self.registry)
+        return [f"{path_of(e)}: {e.message[:300]}" for e in validator.iter_errors(value)]
+
+    def request_problems(self, path, body):
+        return self._errors(self.document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"], body)
+
+    def answer_problems(self, path, status, headers, body):
+        """What is not as described about the answer to a POST."""
+        operation = self.document["paths"].get(path, {}).get("post")
+        if operation is None:
+            return []
+        if str(status) not in operation["responses"]:
+            return [f"{path} does not describe status {status}"]
+        response = self._resolve(operation["responses"][str(status)])
+        missing = [h for h in response.get("headers", {}) if h not in headers]
+        problems = [f"the header {h} is missing" for h in missing]
+        return problems + self._errors(response["content"]["application/json"]["schema"], json.loads(body))
 
 
 def named(what, problems):

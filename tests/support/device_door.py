@@ -13,6 +13,7 @@ import threading
 import uuid
 
 import confluent_kafka
+import contract
 import harness
 import owners
 from cryptography import x509
@@ -22,6 +23,21 @@ from cryptography.x509.oid import NameOID
 
 REQUESTS = "fleetseal.device.requests"
 MONTH = datetime.timedelta(days=30)
+
+
+# What an owner says when all is well, by exchange; device and certificate are nobody's.
+OPERATION = "8b0e8015-15af-4e3e-8cf2-f9c4f13424aa"
+SERIAL = "de37e70c2ab8ef383a1cf2499d00e00d"
+NOT_AFTER = "2027-11-21T06:00:00.000Z"
+RESULTS = {
+    "bootstrap": {"state": "registered", "settings": {"heartbeat_interval_s": 604800, "flood_interval_s": 300}},
+    "pickup": {"operation": OPERATION, "serial": SERIAL, "certificate": "MAA=", "chain": ["MAA="], "not_after": NOT_AFTER},
+    "confirm": {"operation": OPERATION, "serial": SERIAL, "status": "installed"},
+}
+
+
+def success(envelope):
+    return {"status": 200, "result": RESULTS[envelope["type"].split(".")[1]]}
 
 
 def self_signed(key, name="device", signer=None, issuer=None, san=None):
@@ -41,6 +57,9 @@ def write_pem(folder, name, key, certificate):
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     paths[1].write_bytes(key.private_bytes(*form))
     return paths
+
+
+DESCRIPTION = contract.DeviceDoor()
 
 
 class Answer:
@@ -86,7 +105,11 @@ class Device:
         lines = [f"POST {path} HTTP/1.1", "Host: door", f"Content-Length: {len(body)}"]
         lines += [f"Content-Type: {content_type}"] if content_type else []
         lines += [f"{k}: {v}" for k, v in dict(headers).items()]
-        return self.send("\r\n".join([*lines, "", ""]).encode() + body)
+        answer = self.send("\r\n".join([*lines, "", ""]).encode() + body)
+        if answer is not None:
+            problems = DESCRIPTION.answer_problems(path, answer.status, answer.headers, answer.body)
+            assert not problems, f"{path} answered {answer.status} {answer.body}: {problems}"
+        return answer
 
     def signature(self, exchange, payload, operation="-", sequence=None, key=None):
         """The header over these bytes. Without `sequence` the next one is taken."""
@@ -128,7 +151,7 @@ class FakeOwner:
     """Reads device.requests from now on and answers as `answer(envelope)` says; None leaves the door waiting."""
 
     def __init__(self, kafka, redis):
-        self.answer = lambda envelope: {"status": 200, "result": {}}
+        self.answer = success
         self.seen = []
         self.wire = owners.Wire(redis)
         self.consumer = kafka.consumer(**{"enable.partition.eof": False, "fetch.wait.max.ms": 20})
@@ -154,8 +177,8 @@ class FakeOwner:
                 {k: v.decode() for k, v in message.headers() or []},
             )
             self.seen.append(record)
-            reply = self.answer(record.json())
-            if reply is not None and "reply_to" in record.json():
+            reply = self.answer(record.json()) if "reply_to" in record.json() else None
+            if reply is not None:
                 self.say(record.json(), reply)
 
     def say(self, envelope, reply):
