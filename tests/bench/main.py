@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import benches  # noqa: E402
+import flow_bench  # noqa: E402
 from stack import ROOT, BenchError  # noqa: E402
 
 ALL = {
@@ -19,6 +20,7 @@ ALL = {
     "recorded_certificates": benches.recorded_certificates,
     "idle_heartbeats": benches.idle_heartbeats,
     "view": benches.view,
+    "main_job": flow_bench.main_job,
 }
 
 
