@@ -20,6 +20,7 @@
 #include "proto/ledger.h"
 #include "proto/order.h"
 #include "proto/registry.h"
+#include "proto/webhook.h"
 
 #define GOLDEN    "proto/golden"
 #define FILE_MAX  ((size_t)256 * 1024)
@@ -53,6 +54,8 @@ static const struct row {
     {"charge.v1", &charge_record_table, RECORD, NULL},
     {"usage.v1", &usage_record_table, RECORD, NULL},
     {"heartbeat.v1", &heartbeat_table, RECORD, NULL},
+    {WEBHOOK_DELIVERY_TYPE, &webhook_delivery_table, RECORD, NULL},
+    {WEBHOOK_ATTEMPT_TYPE, &webhook_attempt_table, RECORD, NULL},
     {"device-payload.bootstrap.v1", &device_bootstrap_payload_table, RECORD, "time"},
     {"device-payload.pickup.v1", &device_pickup_payload_table, RECORD, NULL},
     {"device-payload.confirm.v1", &device_confirm_payload_table, RECORD, "time"},
