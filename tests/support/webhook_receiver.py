@@ -24,7 +24,8 @@ def signature_of(secret, message_id, timestamp, body):
 
 
 class Receiver:
-    """`answer` decides what an attempt gets: a function of (attempt number of this message, event) to a status code."""
+    """`answer` decides what an attempt gets: a function of (attempt number of this message, event) to a status code, or to
+    (status code, headers). It may take its time: others are served meanwhile."""
 
     def __init__(self, certificate=None, key=None, answer=lambda attempt, event: 204, path="/hook"):
         self.secrets = []
@@ -33,9 +34,12 @@ class Receiver:
         self.verified = {}  # message id -> event
         self.attempts = {}  # message id -> number
         self.refused = []  # why, for each request that was not what it should be
+        self.concurrent = 0
+        self.most_concurrent = 0
         self.lock = threading.Lock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
+        self.server.handle_error = lambda request, address: None  # a client that does not wait for the answer
         self.scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -56,21 +60,26 @@ class Receiver:
         self.server.server_close()
 
     def take(self, headers, body):
-        """Judges one request; the status to answer."""
+        """Judges one request; the status and further headers to answer."""
         message_id = headers.get("webhook-id", "")
         timestamp = headers.get("webhook-timestamp", "")
         problem = self._problem(headers, message_id, timestamp, body)
         if problem:
             with self.lock:
                 self.refused.append(problem)
-            return 400
+            return 400, {}
         event = json.loads(body)
         with self.lock:
-            self.attempts[message_id] = self.attempts.get(message_id, 0) + 1
-            status = self.answer(self.attempts[message_id], event)
+            attempt = self.attempts[message_id] = self.attempts.get(message_id, 0) + 1
+            self.concurrent += 1
+            self.most_concurrent = max(self.most_concurrent, self.concurrent)
+        answer = self.answer(attempt, event)
+        status, extra = answer if isinstance(answer, tuple) else (answer, {})
+        with self.lock:
+            self.concurrent -= 1
             if 200 <= status < 300:
                 self.verified[message_id] = event
-        return status
+        return status, extra
 
     def _problem(self, headers, message_id, timestamp, body):
         if not message_id or not timestamp.isdigit():
@@ -96,8 +105,10 @@ class Receiver:
                     self.send_header("content-length", "0")
                     self.end_headers()
                     return
-                status = receiver.take(self.headers, self.rfile.read(length))
+                status, extra = receiver.take(self.headers, self.rfile.read(length))
                 self.send_response(status)
+                for name, value in extra.items():
+                    self.send_header(name, value)
                 if status != 204:
                     self.send_header("content-length", "0")
                 self.end_headers()
