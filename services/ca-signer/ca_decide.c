@@ -129,7 +129,7 @@ static void refuse(struct ca_outcome *o, int status, const char *code, const cha
 static void answer_repeat(const struct ca *old, struct ca_command *c, const char *hash)
 {
     if (hash[0] != 0 && c->envelope.hash[0] != 0 && strcmp(hash, c->envelope.hash) != 0) {
-        refuse(&c->outcome, 422, "idempotency_mismatch",
+        refuse(&c->outcome, 422, "idempotency_key_reused",
                "this Idempotency-Key was used with another body");
     } else {
         answer(&c->outcome, old);

@@ -118,7 +118,7 @@ def test_ca_requests_are_idempotent_and_checked(signer, stack, domain, ca):
     assert update(request, name="New", automatic_renewal=False)["status"] == 200
     stack.wire("DEL", f"g:r:{request}")
     again = update(request, hash="bb" * 16, name="Other")
-    assert (again["status"], again["type"]) == (422, "idempotency_mismatch")
+    assert (again["status"], again["type"]) == (422, "idempotency_key_reused")
     never = update(renew_ahead_s=364 * 86400)
     assert (never["status"], never["fields"][0]["field"]) == (422, "RenewAhead")
     assert update(device_validity_s=20 * 365 * 86400)["status"] == 422

@@ -125,7 +125,7 @@ static void test_create_again(void **state)
     assert_non_null(same->outcome.result);
     CLEANUP(ca_command_free) struct ca_command *other = command(CA_ASKS_CREATE, ID, "bb");
     ca_decide(ca, other, NOW);
-    assert_refused(other, 422, "idempotency_mismatch", "");
+    assert_refused(other, 422, "idempotency_key_reused", "");
     assert_false(other->outcome.release_seat);
     CLEANUP(ca_command_free) struct ca_command *stranger = command(CA_ASKS_CREATE, ID, "aa");
     stranger->domain.bytes[0] ^= 1;
@@ -196,7 +196,7 @@ static void test_update_changes_what_is_named(void **state)
     assert_null(again->outcome.state);
     CLEANUP(ca_command_free) struct ca_command *other = command(CA_ASKS_UPDATE, REQUEST, "v");
     ca_decide(after, other, NOW + 9);
-    assert_refused(other, 422, "idempotency_mismatch", "");
+    assert_refused(other, 422, "idempotency_key_reused", "");
 }
 
 static void test_memory_of_requests_is_bounded_and_ages(void **state)
