@@ -227,6 +227,27 @@ static struct ca *read_ca(struct exchange *x, const char *uid)
     return TAKE(ca);
 }
 
+/* A device that calls less often than its certificate must be renewed would lose it: refused here
+ * as well as at its profile. */
+static bool heartbeats_fit(struct exchange *x, const char *ca, int64_t renew_ahead_s)
+{
+    const struct registry_profile_slowest slowest = registry_slowest_profile(x, ca);
+    if (slowest.err != ERR_OK) {
+        api_view_failed(x, slowest.err, "", "list", "");
+        return false;
+    }
+    if (slowest.heartbeat_interval_s >= renew_ahead_s) {
+        char interval[DURATION_TEXT_SIZE];
+        duration_format(slowest.heartbeat_interval_s, interval);
+        api_refuse(x, ERR_INVALID, "validation_error", "RenewAhead",
+                   "must exceed the HeartbeatInterval of every device profile of this CA (%s), "
+                   "else certificates expire between two heartbeats",
+                   interval);
+        return false;
+    }
+    return true;
+}
+
 static void update(struct exchange *x)
 {
     struct update_body *body = x->body;
@@ -239,14 +260,20 @@ static void update(struct exchange *x)
         return;
     }
     CLEANUP(ca_free) struct ca *ca = read_ca(x, body->uid);
-    struct ask ask;
-    struct uuid id;
-    if (ca == NULL || !write_begin(x, CA_REQUEST_UPDATE, &ask, &id)) {
+    if (ca == NULL) {
         return;
     }
     u->id = ca->id;
     u->device_validity_s = seconds(body->device_validity);
     u->renew_ahead_s = seconds(body->renew_ahead);
+    bool automatic = u->has_automatic_renewal ? u->automatic_renewal : ca->automatic_renewal;
+    int64_t ahead_s = u->has_renew_ahead ? u->renew_ahead_s : ca->renew_ahead_s;
+    struct ask ask;
+    struct uuid id;
+    if ((automatic && !heartbeats_fit(x, body->uid, ahead_s)) ||
+        !write_begin(x, CA_REQUEST_UPDATE, &ask, &id)) {
+        return;
+    }
     ask.topic = TOPIC_CA_REQUESTS;
     memcpy(ask.key, body->uid, sizeof ask.key);
     ask_one(x, &ask, &id, write_body(&ca_update_table, u));

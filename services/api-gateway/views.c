@@ -85,12 +85,13 @@ static err_t append_mark(struct redis *r, char letter, int32_t partition)
     return err != ERR_OK ? err : redis_append(r, argv, 3);
 }
 
-/* ERR_UNAVAILABLE when there is no mark. */
+/* ERR_UNAVAILABLE when there is no mark, or one that says that nothing has been applied yet. */
 static err_t collect_mark(struct redis *r)
 {
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    int64_t offset = -1;
     err_t err = redis_collect(r, &reply);
-    if (err == ERR_OK && redis_reply_kind(reply) == REDIS_KIND_NIL) {
+    if (err == ERR_OK && (!redis_reply_integer(reply, &offset) || offset < 0)) {
         err = ERR_UNAVAILABLE;
     }
     return err;

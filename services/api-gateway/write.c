@@ -87,15 +87,14 @@ struct registry_record *registry_from_result(enum registry_kind kind, const cJSO
 
 /* ---- lists ---- */
 
-static err_t page_members(struct exchange *x, enum registry_kind kind, size_t limit,
-                          struct views_members *ret)
+static err_t page_members(struct exchange *x, enum registry_kind kind, const char *after_id,
+                          bool descending, size_t limit, struct views_members *ret)
 {
-    const struct api_page_body *page = x->body;
     char prefix[REGISTRY_KEY_SIZE];
     char after[REGISTRY_KEY_SIZE] = "";
     registry_key(x->domain, kind, "", prefix);
-    if (page->after[0] != '\0') {
-        registry_key(x->domain, kind, page->after, after);
+    if (after_id[0] != '\0') {
+        registry_key(x->domain, kind, after_id, after);
     }
     const struct views_range range = {
         .letter = VIEW_REGISTRY,
@@ -103,7 +102,7 @@ static err_t page_members(struct exchange *x, enum registry_kind kind, size_t li
         .partition = api_partition(x->door, x->domain),
         .prefix = span_str(prefix),
         .after = span_str(after),
-        .descending = page->order == API_DESC,
+        .descending = descending,
         .limit = limit + 1,
     };
     return views_list(x->door->views, x->redis, &range, ret);
@@ -145,7 +144,7 @@ void registry_list(struct exchange *x, enum registry_kind kind,
     const struct api_page_body *page = x->body;
     size_t limit = api_limit(page->has_limit, page->limit);
     CLEANUP(views_members_deinit) struct views_members members = {0};
-    err_t err = page_members(x, kind, limit, &members);
+    err_t err = page_members(x, kind, page->after, page->order == API_DESC, limit, &members);
     size_t n = members.count < limit ? members.count : limit;
     CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
     CLEANUP_FREE struct span *payloads = xcalloc(n + 1, sizeof *payloads);
@@ -168,4 +167,26 @@ void registry_list(struct exchange *x, enum registry_kind kind,
     }
     cJSON *data = show_members(x, kind, payloads, n, show);
     api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+}
+
+struct registry_profile_slowest registry_slowest_profile(struct exchange *x, const char *ca)
+{
+    struct registry_profile_slowest slowest = {0};
+    CLEANUP(views_members_deinit) struct views_members members = {0};
+    slowest.err = page_members(x, REGISTRY_PROFILE, "", false, REGISTRY_PROFILES_MAX, &members);
+    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
+    CLEANUP_FREE struct span *payloads = xcalloc(members.count + 1, sizeof *payloads);
+    if (slowest.err == ERR_OK) {
+        slowest.err = load_members(x, &members, members.count, &arena, payloads);
+    }
+    for (size_t i = 0; i < members.count && slowest.err == ERR_OK; i++) {
+        CLEANUP(registry_record_free) struct registry_record *r = NULL;
+        if (payloads[i].ptr != NULL &&
+            registry_record_decode(REGISTRY_PROFILE, payloads[i], &r) == ERR_OK &&
+            strcmp(r->of.profile.ca, ca) == 0 &&
+            r->of.profile.heartbeat_interval_s > slowest.heartbeat_interval_s) {
+            slowest.heartbeat_interval_s = r->of.profile.heartbeat_interval_s;
+        }
+    }
+    return slowest;
 }

@@ -24,6 +24,13 @@ struct registry_record *registry_read(struct exchange *x, enum registry_kind kin
                                       const char *field);
 /* The result of a reply as a record; NULL when it is none. */
 struct registry_record *registry_from_result(enum registry_kind kind, const cJSON *result);
+/* The longest heartbeat interval among the domain's profiles of a CA; 0 when it has none. */
+struct registry_profile_slowest {
+    err_t err;
+    int64_t heartbeat_interval_s;
+};
+struct registry_profile_slowest registry_slowest_profile(struct exchange *x, const char *ca);
+
 /* Answers with a page of the domain's things of one kind. */
 void registry_list(struct exchange *x, enum registry_kind kind,
                    cJSON *(*show)(struct exchange *x, const struct registry_record *r));

@@ -109,6 +109,10 @@ def test_authorities(gateway):
     client.refused("/v1/ztp/rootca/update", 400, "missing_field", RootCAUID=uid)
     client.refused("/v1/device/profile/create", 400, "validation_error", "HeartbeatInterval", Name="p", RootCAUID=uid, HeartbeatInterval="31d")
     client.refused("/v1/device/profile/create", 404, "not_found", "RootCAUID", Name="p", RootCAUID=NOBODY)
+    client.ok("/v1/device/profile/create", Name="p", RootCAUID=uid, HeartbeatInterval="20d")
+    client.refused("/v1/ztp/rootca/update", 400, "validation_error", "RenewAhead", RootCAUID=uid, RenewAhead="20d")
+    client.ok("/v1/ztp/rootca/update", RootCAUID=uid, RenewAhead="21d")
+    client.ok("/v1/ztp/rootca/update", RootCAUID=uid, AutomaticRenewal=False, RenewAhead="1d")
 
     # another domain neither sees nor uses it
     other, _ = gateway.new_domain("Other")
