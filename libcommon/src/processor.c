@@ -107,6 +107,21 @@ static void balance_fetching(struct processor *p)
     }
 }
 
+static void take_request(struct processor *p, struct part *part, struct kafka_message *m)
+{
+    if (m->offset <= part->last_fetched) {
+        /* Delivered twice: nobody may guess what else the client has mixed up. From the committed
+         * offset on it is certain. */
+        log_warn(NULL, "requests_out_of_order", LOG_STR("app", p->app->name),
+                 LOG_INT("partition", part->number), LOG_INT("after", part->last_fetched),
+                 LOG_INT("offset", m->offset));
+        part->state = PART_BEHIND;
+        return;
+    }
+    part->last_fetched = m->offset;
+    backlog_push(&part->backlog, work_new(p, m));
+}
+
 static err_t fetch(struct processor *p, int wait_ms)
 {
     err_t e = kafka_consumer_poll(p->consumer, &p->batch, wait_ms);
@@ -114,7 +129,7 @@ static err_t fetch(struct processor *p, int wait_ms)
         struct part *part = proc_part(p, p->batch.messages[i].partition);
         /* one that catches up starts anew from its committed offset and gets these again */
         if (part != NULL && part->state == PART_LIVE) {
-            backlog_push(&part->backlog, work_new(p, &p->batch.messages[i]));
+            take_request(p, part, &p->batch.messages[i]);
         }
     }
     kafka_batch_clear(&p->batch);
@@ -163,7 +178,7 @@ static void rebuild(struct processor *p, const char *at, err_t e)
 static void work_round(struct processor *p)
 {
     int64_t started = proc_mono(p);
-    err_t e = round_decide(p, p->cautious > 0 ? 1 : p->options.batch_max);
+    err_t e = round_decide(p);
     if (e == ERR_STALE || e == ERR_BUSY) {
         return; /* a partition fell behind, or a request was put aside: the next turn goes on */
     }
@@ -266,7 +281,6 @@ static void turn(struct processor *p)
 static void *run(void *arg)
 {
     struct processor *p = arg;
-    (void)guard_start(p);
     while (!atomic_load(&p->stopping)) {
         turn(p);
         publish_readiness(p);
@@ -278,7 +292,6 @@ static void *run(void *arg)
         }
     }
     proc_clients_drop(p);
-    guard_stop(p);
     atomic_store(&p->stopped, true);
     return NULL;
 }
@@ -329,6 +342,9 @@ err_t processor_new(const struct processor_app *app, void *ctx,
     p->brokers = xstrdup(options->brokers);
     p->transactional_id = xasprintf("%s.%s", app->name, options->instance);
     p->dlq_topic = xasprintf("%s.dlq", app->request_topic);
+    uint8_t run[8];
+    random_bytes(run, sizeof run);
+    hex_format(span_of(run, sizeof run), p->run_id);
     p->redis = redis_of(p, options->redis_address);
     kafka_batch_init(&p->batch, PROC_POLL_MAX);
     p->records = xcalloc(VIEW_WRITES_MAX, sizeof *p->records);

@@ -375,9 +375,7 @@ err_t round_commit(struct processor *p)
     proc_step(p, "view-written");
     send_replies(p);
     proc_step(p, "replied");
-    for (unsigned i = 0; i < p->round.count && p->cautious > 0; i++) {
-        guard_leave(p, p->round.works[i]);
-    }
+    guard_leave(p);
     count(p, started, committed);
     return ERR_OK;
 }

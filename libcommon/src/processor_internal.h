@@ -56,7 +56,11 @@ struct part {
     enum part_state state;
     struct view_mark mark;  /* held mark: what the view must show; valid in PART_LIVE */
     struct backlog backlog; /* requests fetched, not yet taken into a round; owned */
+    int64_t last_fetched;   /* offset of the newest request that came into the backlog */
     bool paused;            /* fetching is stopped because the backlog is long */
+    unsigned suspicion;     /* crash guard: how often a round with the next requests never ended */
+    int64_t suspect_end;    /* up to this offset */
+    bool noted;             /* Redis holds a note about the round in hand */
     int64_t next_offset; /* of the request after the last one of the round in hand; -1: none in this
                             round */
 };
@@ -106,7 +110,6 @@ struct work {
     bool will_sign;
     bool signing;
     bool poisoned; /* decode failed or the guard says it kills: straight to the dead letters */
-    bool guarded;  /* counted by the crash guard in this round */
     struct span need_keys[WORK_ENTITIES_MAX]; /* owned; they live across rounds */
     unsigned need_count;
     /* this round only; reset when a work returns to the backlog */
@@ -150,6 +153,7 @@ struct processor {
     struct processor_options options;
     const struct clock *clock;
     char *instance, *brokers, *transactional_id, *dlq_topic;
+    char run_id[17]; /* of this process, in the notes of the crash guard */
 
     pthread_t thread;
     bool started;
@@ -186,7 +190,6 @@ struct processor {
     int64_t retry_at_ms;   /* mono: something was away; nothing is tried before */
     int64_t patrol_at_ms;  /* mono: the marks of live partitions are looked at then */
     struct backoff back_off;
-    unsigned cautious; /* rounds of size one that are left after an unclean exit */
 };
 
 void proc_step(struct processor *p, const char *step);
@@ -217,6 +220,7 @@ void work_reset(struct work *w); /* forget the round */
 void backlog_push(struct backlog *b, struct work *w);
 void backlog_push_front(struct backlog *b, struct work *w);
 struct work *backlog_peek(const struct backlog *b);
+struct work *backlog_at(const struct backlog *b, unsigned i); /* i < len; 0: the next one */
 struct work *backlog_pop(struct backlog *b);
 void backlog_clear(struct backlog *b);
 void backlog_deinit(struct backlog *b);
@@ -225,7 +229,7 @@ struct emit *work_new_emit(struct work *w);
 /* processor_round.c */
 /* Fills the round from the backlogs and brings it to the point where it can be committed. ERR_OK
  * with an empty round: nothing to do. Any error: the works are back in their backlogs. */
-err_t round_decide(struct processor *p, unsigned max) MUST_USE;
+err_t round_decide(struct processor *p) MUST_USE;
 void round_end(struct processor *p); /* frees everything the round still holds, works included */
 void round_return_works(struct processor *p); /* works go back to the front of their backlogs */
 struct entity *round_entity(struct processor *p, int32_t partition, struct span record_key,
@@ -247,10 +251,14 @@ void recovery_patrol(struct processor *p);
 void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
 
 /* processor_guard.c */
-bool guard_start(struct processor *p); /* true: the last run did not end cleanly */
-err_t guard_enter(struct processor *p, struct work *w, unsigned *ret_attempts) MUST_USE;
-void guard_leave(struct processor *p, struct work *w); /* it was committed */
-void guard_undo(struct processor *p, struct work *w);  /* it was given back, which is no crash */
-void guard_stop(struct processor *p);
+/* The request ended its owner too often: to the dead letters, untouched. */
+bool guard_condemns(const struct part *part, const struct work *w);
+/* Before anything is done with a request of the round: chooses the partitions it may take from
+ * (`noted`) and its size. An error: Redis is away, no round. */
+err_t guard_enter(struct processor *p, unsigned *ret_max) MUST_USE;
+void guard_leave(struct processor *p); /* the round is committed */
+void guard_undo(struct processor *p);  /* the round was given back, which is no attempt */
+/* A partition was taken over, its requests go on at `committed`. */
+err_t guard_suspect(struct processor *p, struct part *part, int64_t committed) MUST_USE;
 
 #endif

@@ -295,11 +295,23 @@ static err_t finish(struct processor *p, struct recovering *item)
     }
     kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
     item->reading = false;
-    int64_t from = item->committed == KAFKA_OFFSET_NONE ? KAFKA_OFFSET_BEGINNING : item->committed;
-    e = kafka_consumer_start(p->consumer, p->app->request_topic, item->part->number, from);
+    if (item->committed == KAFKA_OFFSET_NONE) {
+        /* Asked here: librdkafka's own look-up of a beginning may answer twice when the partition
+         * is moved while it runs, and then delivers everything twice. */
+        e = kafka_reader_beginning(p->reader, p->app->request_topic, item->part->number,
+                                   WATERMARK_TIMEOUT_MS, &item->committed);
+    }
+    if (e == ERR_OK) {
+        e = guard_suspect(p, item->part, item->committed);
+    }
+    if (e == ERR_OK) {
+        e = kafka_consumer_start(p->consumer, p->app->request_topic, item->part->number,
+                                 item->committed);
+    }
     if (e == ERR_OK) {
         item->part->mark = item->mark;
         item->part->paused = false;
+        item->part->last_fetched = item->committed - 1;
         item->part->state = PART_LIVE;
         item->step = STEP_DONE;
     }

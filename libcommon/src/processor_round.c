@@ -5,9 +5,8 @@
 #include "common/log.h"
 #include "common/partition.h"
 
-#define LOAD_CHUNK     256 /* entities per Lua call: it blocks Redis while it runs */
-#define RECORD_MAX     ((size_t)900 * 1024)
-#define CRASH_ATTEMPTS 3
+#define LOAD_CHUNK 256 /* entities per Lua call: it blocks Redis while it runs */
+#define RECORD_MAX ((size_t)900 * 1024)
 
 /* ---- entities ---- */
 
@@ -63,8 +62,8 @@ static void entities_end(struct processor *p)
 
 void round_end(struct processor *p)
 {
+    guard_undo(p);
     for (unsigned i = 0; i < p->round.count; i++) {
-        guard_undo(p, p->round.works[i]);
         work_free(p->round.works[i]);
     }
     p->round.count = 0;
@@ -73,11 +72,11 @@ void round_end(struct processor *p)
 
 void round_return_works(struct processor *p)
 {
+    guard_undo(p);
     /* Backwards, so that each partition's requests stand in their old order again. */
     for (unsigned i = p->round.count; i > 0; i--) {
         struct work *w = p->round.works[i - 1];
         struct part *part = proc_part(p, w->source.partition);
-        guard_undo(p, w);
         work_reset(w);
         if (part == NULL) {
             work_free(w);
@@ -101,6 +100,14 @@ static void decode(struct processor *p, struct work *w)
         w->dead_why = e;
         w->dead_fault = fault;
     }
+}
+
+static void condemn(struct work *w)
+{
+    w->decoded = w->poisoned = w->dead = true;
+    w->dead_why = ERR_INTERNAL;
+    (void)fault_set(&w->dead_fault, ERR_INTERNAL, "crashed", "",
+                    "its owner ended or hung each time it worked on it");
 }
 
 /* A request that needs what an earlier one of this round will sign waits for the next round. */
@@ -138,7 +145,9 @@ static unsigned take_from(struct processor *p, struct part *part, unsigned quota
         if (w == NULL) {
             break;
         }
-        if (!w->decoded) {
+        if (guard_condemns(part, w)) {
+            condemn(w);
+        } else if (!w->decoded) {
             decode(p, w);
         }
         if (must_wait(p, w)) {
@@ -154,7 +163,7 @@ static void take_works(struct processor *p, unsigned max)
 {
     unsigned waiting = 0;
     for (unsigned i = 0; i < p->part_count; i++) {
-        waiting += p->parts[i].state == PART_LIVE && p->parts[i].backlog.len > 0;
+        waiting += p->parts[i].noted;
     }
     if (waiting == 0) {
         return;
@@ -166,7 +175,7 @@ static void take_works(struct processor *p, unsigned max)
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned i = 0; i < p->part_count && p->round.count < max; i++) {
             struct part *part = &p->parts[(p->first_part + i) % p->part_count];
-            if (part->state == PART_LIVE) {
+            if (part->noted) {
                 unsigned room = max - p->round.count;
                 (void)take_from(p, part, quota < room ? quota : room);
             }
@@ -380,25 +389,6 @@ static bool has_oversized(struct processor *p)
     return found;
 }
 
-static err_t guard_works(struct processor *p)
-{
-    for (unsigned i = 0; i < p->round.count && p->cautious > 0; i++) {
-        struct work *w = p->round.works[i];
-        unsigned attempts = 0;
-        err_t e = guard_enter(p, w, &attempts);
-        if (e != ERR_OK) {
-            return e;
-        }
-        if (attempts >= CRASH_ATTEMPTS && !w->dead) {
-            w->poisoned = w->dead = true;
-            w->dead_why = ERR_INTERNAL;
-            (void)fault_set(&w->dead_fault, ERR_INTERNAL, "crashed", "",
-                            "its owner ended %u times while working on it", attempts - 1);
-        }
-    }
-    return ERR_OK;
-}
-
 static err_t prepare_works(struct processor *p)
 {
     if (p->app->prepare == NULL) {
@@ -414,18 +404,22 @@ static err_t prepare_works(struct processor *p)
     return n > 0 ? p->app->prepare(p->ctx, alive, n) : ERR_OK;
 }
 
-err_t round_decide(struct processor *p, unsigned max)
+err_t round_decide(struct processor *p)
 {
+    unsigned max = 0;
+    err_t e = guard_enter(p, &max);
+    if (e != ERR_OK) {
+        guard_undo(p);
+        return e;
+    }
     take_works(p, max);
     if (p->round.count == 0) {
+        guard_undo(p);
         return ERR_OK;
     }
     proc_step(p, "decoded");
-    err_t e = guard_works(p);
-    if (e == ERR_OK) {
-        verify_works(p);
-        e = load_entities(p);
-    }
+    verify_works(p);
+    e = load_entities(p);
     if (e == ERR_OK) {
         proc_step(p, "loaded");
         e = prepare_works(p);

@@ -223,6 +223,11 @@ struct work *backlog_peek(const struct backlog *b)
     return b->len > 0 ? b->items[b->head] : NULL;
 }
 
+struct work *backlog_at(const struct backlog *b, unsigned i)
+{
+    return b->items[(b->head + i) % b->capacity];
+}
+
 struct work *backlog_pop(struct backlog *b)
 {
     struct work *w = backlog_peek(b);

@@ -322,13 +322,19 @@ class Rig:
         with Resp(self.redis) as r:
             return {key: r.content(key) for key in r.keys("{r*") if not key.endswith(b"#")}
 
+    @staticmethod
+    def _same(what, found, wanted):
+        keys = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+        some = "".join(f"\n{k}: {found.get(k)}\n  not {wanted.get(k)}" for k in keys[:5])
+        assert not keys, f"{what} of {len(keys)} keys differ{some}"
+
     def check(self, reference):
         """Byte for byte what `reference` says, replies as far as they were not lost, and the marks at the log's end."""
         out = self.outcome()
-        assert out.state == reference.state
-        assert dict(out.events) == dict(reference.events)
+        self._same("events", dict(out.events), dict(reference.events))
+        self._same("state", out.state, reference.state)
+        self._same("view", out.view, reference.view)
         assert out.dead == reference.dead
-        assert out.view == reference.view
         events = {ce_id: value for of_key in reference.events.values() for ce_id, value in of_key}
         assert {k: v for k, v in out.replies.items() if events.get(k) != v} == {}
         self._view_is_current()
