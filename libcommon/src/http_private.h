@@ -6,6 +6,7 @@
 #ifndef HTTP_PRIVATE_H
 #define HTTP_PRIVATE_H
 
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -50,8 +51,13 @@ struct http_conn {
     bool lingers; /* a body is still coming that nobody will read */
 
     /* TLS */
+    struct MHD_Connection *mhd;
     struct http_tls_files *files; /* reference: used by the handshake */
     bool handshaken;
+    struct http_conn *wait_prev; /* this and the next three: lock of the handshakes */
+    struct http_conn *wait_next;
+    bool waits;   /* suspended until its socket can be read */
+    bool watched; /* its socket is known to the handshakes' epoll */
     bool judged;
     uint64_t judged_epoch;
     err_t verdict;
@@ -149,7 +155,8 @@ struct http_server {
     _Atomic uint64_t trust_epoch;
     _Atomic size_t body_memory_used;
 
-    struct http_tls *tls; /* NULL: plain HTTP */
+    struct http_tls *tls;               /* NULL: plain HTTP */
+    struct http_handshakes *handshakes; /* NULL: plain HTTP */
 
     struct MHD_Daemon **loops; /* options.threads */
     unsigned loop_count;
@@ -191,6 +198,15 @@ struct http_conn *http_conn_of(struct MHD_Connection *mhd);
 void http_conn_phase(struct http_conn *conn, enum http_phase phase);
 /* Shuts down what is past its deadline. */
 void http_conn_reap(struct http_server *server, int64_t now_ms);
+
+/* http_handshake.c: handshakes that wait for their client. */
+err_t http_handshakes_start(struct http_handshakes **ret, struct fault *fault);
+/* For a new connection's session: it will wait without keeping the event loop busy. */
+void http_handshakes_watch(struct http_conn *conn, gnutls_session_t session);
+/* Resumes all that wait; none will wait any more. Before the event loops are stopped. */
+void http_handshakes_close(struct http_handshakes *handshakes);
+/* After they were. Accepts NULL. */
+void http_handshakes_free(struct http_handshakes *handshakes);
 
 /* http_intake.c: MHD's callbacks per request. */
 void *http_intake_target(void *cls, const char *target, struct MHD_Connection *mhd);

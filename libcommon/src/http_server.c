@@ -232,6 +232,9 @@ static err_t start_all(struct http_server *server, struct fault *fault)
     if (e == ERR_OK) {
         e = http_park_start(server, fault);
     }
+    if (e == ERR_OK && server->tls != NULL) {
+        e = http_handshakes_start(&server->handshakes, fault);
+    }
     if (e == ERR_OK) {
         e = start_loops(server, fault);
     }
@@ -319,6 +322,7 @@ static void stop_loops(struct http_server *server, uint32_t grace_ms)
     wait_handlers(server);
     http_park_close(server->park);
     wait_idle(server, FLUSH_MS);
+    http_handshakes_close(server->handshakes);
     for (unsigned i = 0; i < server->loop_count; i++) {
         MHD_stop_daemon(server->loops[i]);
     }
@@ -347,6 +351,7 @@ void http_server_free(struct http_server *server)
     http_server_stop(server, 0);
     assert(server->conns == NULL);
     http_park_free(server->park);
+    http_handshakes_free(server->handshakes);
     http_tls_free(server->tls);
     http_admission_free(server->admission);
     free(server->loops);

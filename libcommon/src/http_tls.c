@@ -386,6 +386,8 @@ void http_tls_conn_started(struct http_conn *conn, struct MHD_Connection *mhd)
     }
     gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_BOTH,
                                        on_handshake);
+    conn->mhd = mhd;
+    http_handshakes_watch(conn, session);
 }
 
 static void forget_identity(struct http_conn *conn)

@@ -479,6 +479,82 @@ static void a_stalled_handshake_is_cut(void **state)
                      1);
 }
 
+static int64_t processor_ms(void)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A client that says hello and no more, and reads nothing either. */
+static struct wire stall(struct tls_test *test, int version)
+{
+    unsigned char hello[4096];
+    SSL_CTX *ctx = tls_client(&test->tls, version, NULL);
+    SSL *ssl = SSL_new(ctx);
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    assert_int_equal(SSL_connect(ssl), -1);
+    const int len = BIO_read(SSL_get_wbio(ssl), hello, sizeof hello);
+    struct wire wire = wire_open(test->rig.port);
+    assert_true(len > 0 && wire_send_bytes(&wire, hello, (size_t)len));
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    return wire;
+}
+
+/* Waiting for a client in the middle of its handshake must not cost an event loop. */
+static void a_stalled_handshake_costs_nothing(void **state)
+{
+    struct tls_test *test = *state;
+    struct wire wires[8];
+    struct wire_response r;
+    struct wire good;
+    char sink[8192];
+    test->rig.options.header_timeout_ms = 1500;
+    rig_start(&test->rig);
+    for (size_t i = 0; i < 8; i++) {
+        wires[i] = stall(test, i % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    }
+    SSL_CTX *ctx = tls_client(&test->tls, TLS1_3_VERSION, NULL);
+    assert_true(tls_open(test->rig.port, ctx, NULL, &good));
+    assert_int_equal(ask(&good, &r), 200);
+    wire_close(&good);
+    SSL_CTX_free(ctx);
+    const int64_t start_ms = clock_mono_ms(&clock_system);
+    const int64_t before_ms = processor_ms();
+    for (size_t i = 0; i < 8; i++) {
+        while (wire_receive(&wires[i], sink, sizeof sink) > 0) {
+        }
+        wire_close(&wires[i]);
+    }
+    const int64_t took_ms = clock_mono_ms(&clock_system) - start_ms;
+    assert_true(took_ms > 500);
+    assert_true(processor_ms() - before_ms < took_ms / 10);
+    assert_int_equal((int)rig_metric(&test->rig, "http_connections_reaped_total{server=\"test\","
+                                                 "phase=\"headers\"}"),
+                     8);
+}
+
+/* Stopping must neither wait for such a client nor trip over it. */
+static void stopping_ends_stalled_handshakes(void **state)
+{
+    struct tls_test *test = *state;
+    struct wire wires[4];
+    rig_start(&test->rig);
+    for (size_t i = 0; i < 4; i++) {
+        char first;
+        wires[i] = stall(test, i % 2 == 0 ? TLS1_2_VERSION : TLS1_3_VERSION);
+        assert_int_equal(wire_receive(&wires[i], &first, 1), 1); /* the server's hello */
+    }
+    http_server_stop(test->rig.server, 100);
+    for (size_t i = 0; i < 4; i++) {
+        char sink[8192];
+        while (wire_receive(&wires[i], sink, sizeof sink) > 0) {
+        }
+        wire_close(&wires[i]);
+    }
+}
+
 static void answers_come_later_too(void **state)
 {
     struct tls_test *test = *state;
@@ -516,6 +592,8 @@ int main(void)
         RIG_TEST(bad_files_are_named),
         RIG_TEST(a_large_body_is_refused_early),
         RIG_TEST(a_stalled_handshake_is_cut),
+        RIG_TEST(a_stalled_handshake_costs_nothing),
+        RIG_TEST(stopping_ends_stalled_handshakes),
         RIG_TEST(answers_come_later_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
