@@ -48,9 +48,10 @@ void confirm_route(struct http_request *req, void *ctx);
 #define DOOR_ROUTES 4
 void door_routes(struct door *door, struct http_route routes[DOOR_ROUTES]);
 
-/* Writes device.failed.v1: what the device said about its last work. Nobody waits. */
+/* Writes device.failed.v1: what the device said about its last work in the heartbeat of this
+ * sequence. Nobody waits. */
 struct beat_result;
-void door_report_failure(struct door *door, const struct identity *who,
+void door_report_failure(struct door *door, const struct identity *who, int64_t sequence,
                          const struct beat_result *result);
 
 #endif

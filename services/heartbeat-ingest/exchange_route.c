@@ -338,7 +338,7 @@ void confirm_route(struct http_request *req, void *ctx)
     exchange_route(req, ctx, DEVICE_CONFIRM);
 }
 
-void door_report_failure(struct door *door, const struct identity *who,
+void door_report_failure(struct door *door, const struct identity *who, int64_t sequence,
                          const struct beat_result *result)
 {
     struct envelope envelope = {.type = DEVICE_REQUEST_FAILED,
@@ -346,8 +346,10 @@ void door_report_failure(struct door *door, const struct identity *who,
                                 .actor_kind = "device"};
     char operation[UUID_TEXT_SIZE];
     uuid_format(&result->operation, operation);
-    struct uuid id = UUID_V5(span_str(who->uid_text), span_str("failed"), span_str(operation),
-                             span_str(result->reason));
+    char number[24];
+    (void)snprintf(number, sizeof number, "%lld", (long long)sequence);
+    struct uuid id =
+        UUID_V5(span_str(who->uid_text), span_str("failed"), span_str(operation), span_str(number));
     uuid_format(&id, envelope.id);
     (void)snprintf(envelope.actor_id, sizeof envelope.actor_id, "%s", who->uid_text);
     CLEANUP_JSON cJSON *body = cJSON_CreateObject();

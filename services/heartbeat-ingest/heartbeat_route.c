@@ -92,12 +92,13 @@ static void answer_accepted(struct beat *b)
         answer_fault(b, ERR_INTERNAL, "internal_error", "the answer does not fit", 0);
         return;
     }
-    if (b->request.has_result) {
-        /* Only now: a heartbeat that is refused must not reach the owner's topic either. */
-        door_report_failure(b->door, &b->who, &b->request.result);
-    }
     if (b->job.verdict == BEAT_OPENED) {
         write_record(b);
+        if (b->request.has_result) {
+            /* Only now: what is refused must not reach the owner's topic, and a repeat was told
+             * before. */
+            door_report_failure(b->door, &b->who, b->job.sequence, &b->request.result);
+        }
         if ((int64_t)b->job.guard.flood_s != device->settings.flood_interval_s) {
             lane_set_flood(b->lane, b->job.uid, (uint32_t)device->settings.flood_interval_s);
         }

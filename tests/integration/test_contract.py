@@ -3,6 +3,9 @@ that refuses what is written, a field that appears or changes without anybody no
 somebody else cannot read."""
 
 import json
+import os
+import shutil
+import subprocess
 
 import contract
 import jsonschema
@@ -86,6 +89,27 @@ def test_openapi_document_is_valid(name):
     document = yaml.safe_load((contract.PROTO / name).read_text())
     assert document["openapi"].startswith("3.1")
     validate_openapi(document)
+
+
+@pytest.fixture(scope="module")
+def redocly():
+    """The linter of somebody else, where Node can fetch it."""
+    npx = shutil.which("npx")
+    if npx is None:
+        pytest.skip("Node is not installed")
+    command = [npx, "--yes", "@redocly/cli@2.77.0"]
+    environment = {**os.environ, "REDOCLY_TELEMETRY": "off"}
+    if subprocess.run([*command, "--version"], capture_output=True, env=environment, check=False, timeout=300).returncode != 0:
+        pytest.skip("redocly could not be fetched")
+    return command, environment
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in contract.PROTO.glob("openapi*.yaml")))
+def test_openapi_document_passes_redocly(redocly, name):
+    command, environment = redocly
+    argv = [*command, "lint", "--extends=minimal", str(contract.PROTO / name)]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_signed_payloads_are_the_bodies_of_the_device_door():

@@ -586,6 +586,16 @@ def test_failure_is_reported_to_the_owner(door, rig, owner):
     assert record.json()["body"] == {"operation": OPERATION, "reason": "storage_full"}
 
 
+def test_failure_counts_once_for_each_heartbeat_that_says_it(door, rig, owner):
+    device = rig.known(flood_s=0)
+    for _ in range(2):
+        assert device.beat(result=FAILED).status == 200
+        assert device.heartbeat(sequence=str(device.sequence), result=FAILED).status == 200
+    assert device.exchange("pickup", payload_of(device, "pickup")).status == 200
+    failed = [r.json()["id"] for r in owner.of(device) if r.json()["type"] == "device.failed.v1"]
+    assert len(failed) == len(set(failed)) == 2
+
+
 @pytest.mark.parametrize("case", ["flood", "stranger", "stale"])
 def test_refused_heartbeat_reports_nothing(door, rig, owner, case):
     """Otherwise anybody could fill the owners' topic through the one exchange that is not signed."""
