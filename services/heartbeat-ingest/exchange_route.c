@@ -17,7 +17,7 @@
 #define ANSWER_BYTES   ((size_t)DEVICE_ANSWER_MAX)
 #define RETRY_AFTER_S  2 /* of a 202: repeats of the same message pass every guard */
 #define ANSWER_LIMITS  ((struct json_limits){ANSWER_BYTES, 8, 1024})
-#define PAYLOAD_LIMITS ((struct json_limits){DEVICE_REQUEST_MAX, 4, 64})
+#define PAYLOAD_LIMITS ((struct json_limits){(size_t)DEVICE_REQUEST_MAX, 4, 64})
 
 /* A signed exchange that waits for its owner. */
 struct exchange {
