@@ -138,7 +138,7 @@ static err_t dead_letter(struct fanout *f, const struct kafka_message *m, err_t 
     return kafka_producer_produce(f->producer, &record);
 }
 
-static size_t domain_index(struct fanout *f, const char *domain)
+static size_t domain_index(struct fanout *f, const char domain[UUID_TEXT_SIZE])
 {
     for (size_t i = 0; i < f->domains_count; i++) {
         if (strcmp(f->domains[i].domain, domain) == 0) {
@@ -147,7 +147,7 @@ static size_t domain_index(struct fanout *f, const char *domain)
     }
     struct domain_webhooks *d = &f->domains[f->domains_count];
     *d = (struct domain_webhooks){0};
-    (void)snprintf(d->domain, sizeof d->domain, "%s", domain);
+    memcpy(d->domain, domain, UUID_TEXT_SIZE);
     return f->domains_count++;
 }
 
