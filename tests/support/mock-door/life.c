@@ -239,6 +239,16 @@ static int hand_out(struct call *c, const char *operation)
     return 200;
 }
 
+/* Numbers never go back; an equal one is a repetition. Only after the signature was found good. */
+static bool fresh(struct call *c)
+{
+    if (c->message.sequence < c->entry->sequence) {
+        return false;
+    }
+    c->entry->sequence = c->message.sequence;
+    return true;
+}
+
 static void fresh_operation(char out[UUID_TEXT_SIZE])
 {
     struct uuid id = uuid_v4();
@@ -252,6 +262,9 @@ static int bootstrap(struct call *c)
     c->life->bootstraps++;
     if (!signed_by(c, c->rot)) {
         return refuse(c, 403, "bad_signature");
+    }
+    if (!fresh(c)) {
+        return refuse(c, 409, "stale_sequence");
     }
     text(c, "install_nonce", nonce, sizeof nonce);
     if (c->entry->nonce[0] != 0 && strcmp(c->entry->nonce, nonce) != 0) {
@@ -271,7 +284,12 @@ static int heartbeat(struct call *c)
     struct entry *e = c->entry;
     const struct life_options *o = &c->life->options;
     char installed[DEVICE_CERT_SERIAL_MAX + 1];
+    char sequence[24];
     c->life->heartbeats++;
+    text(c, "sequence", sequence, sizeof sequence);
+    if (device_sequence_parse(span_str(sequence), &c->message.sequence) != ERR_OK || !fresh(c)) {
+        return refuse(c, 409, "stale_sequence");
+    }
     if (e->nonce[0] == 0) {
         return refuse(c, 409, "not_bootstrapped");
     }
@@ -286,7 +304,8 @@ static int heartbeat(struct call *c)
     if (open) {
         (void)buf_printf(c->answer,
                          "{\"work\":{\"operation\":\"%s\",\"kind\":\"%s\",\"new_key\":%s},",
-                         e->operation, o->kind, o->new_key ? "true" : "false");
+                         e->operation, e->installed[0] != 0 ? o->kind : "issue",
+                         o->new_key || e->installed[0] == 0 ? "true" : "false");
     } else {
         (void)buf_append_str(c->answer, "{\"work\":null,");
     }
@@ -301,6 +320,9 @@ static int pickup(struct call *c)
     c->life->pickups++;
     if (!signed_by(c, c->rot)) {
         return refuse(c, 403, "bad_signature");
+    }
+    if (!fresh(c)) {
+        return refuse(c, 409, "stale_sequence");
     }
     if (strcmp(c->message.operation, e->operation) != 0) {
         return refuse(c, 409, "no_such_operation");
@@ -324,6 +346,9 @@ static int confirm(struct call *c)
     CLEANUP(EVP_PKEY_free) EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki.len);
     if (!span_eq(buf_span(&spki), buf_span(&e->key)) || !signed_by(c, key)) {
         return refuse(c, 403, "bad_signature");
+    }
+    if (!fresh(c)) {
+        return refuse(c, 409, "stale_sequence");
     }
     if (strcmp(c->message.operation, e->operation) != 0 || strcmp(serial, e->serial) != 0) {
         return refuse(c, 409, "not_issued");
@@ -386,6 +411,16 @@ int life_answer(struct life *l, EVP_PKEY *rot, const char *path, const char *sig
     }
     (void)pthread_mutex_unlock(&l->lock);
     return status;
+}
+
+const char *life_installed(struct life *l, const char *uid)
+{
+    return find(l, uid)->installed;
+}
+
+struct life_numbers life_numbers(struct life *l)
+{
+    return (struct life_numbers){l->confirms, l->refused};
 }
 
 void life_report(struct life *l, struct buf *to)

@@ -27,6 +27,13 @@ void life_free(struct life *l);
 int life_answer(struct life *l, EVP_PKEY *rot, const char *path, const char *signature,
                 struct span body, struct buf *answer, long *ret_retry_s);
 
+/* For tests in the same process: the serial confirmed by a device, "" while none; counts so far. */
+const char *life_installed(struct life *l, const char *uid);
+struct life_numbers {
+    long confirms, refused;
+};
+struct life_numbers life_numbers(struct life *l);
+
 /* Appends the numbers as one JSON object. */
 void life_report(struct life *l, struct buf *to);
 
