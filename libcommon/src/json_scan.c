@@ -127,6 +127,10 @@ static err_t scan_string(struct scan *s)
         if (c < 0x20) {
             return bad(s, "control character in a string");
         }
+        if (c < 0x80 && c != '"' && c != '\\') {
+            s->at++;
+            continue;
+        }
         size_t n = utf8_sequence(span_of(s->text.ptr + s->at, s->text.len - s->at));
         if (n == 0) {
             return bad(s, "invalid UTF-8");

@@ -208,16 +208,6 @@ static void take_deliveries(struct processor *p)
 
 /* ---- the view ---- */
 
-static err_t project(struct processor *p, const struct entity *entity, struct view_record *to)
-{
-    view_record_clear(to);
-    if (!entity->deleted) {
-        return p->app->project(p->ctx, entity->record_key, entity->record, to);
-    }
-    to->deleted = true;
-    return buf_append_span(&to->key, entity->view_key);
-}
-
 static int by_offset(const void *a, const void *b)
 {
     const struct entity *x = *(struct entity *const *)a;
@@ -230,16 +220,17 @@ static err_t append_apply(struct processor *p, const struct part *part,
                           const struct view_mark *prev, struct entity **entities, unsigned n)
 {
     struct view_write writes[VIEW_WRITES_MAX];
+    struct projection items[VIEW_WRITES_MAX];
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
-        struct view_record *record = &p->records[i];
-        err_t e = project(p, entities[i], record);
-        if (e != ERR_OK) {
-            return e;
-        }
-        if (!record->skipped) {
-            writes[count++] = (struct view_write){record, entities[i]->offset};
-        }
+        items[i] = (struct projection){.key = entities[i]->record_key,
+                                       .value = entities[i]->deleted ? (struct span){0}
+                                                                     : entities[i]->record,
+                                       .offset = entities[i]->offset};
+    }
+    unsigned bad = proc_project(p, items, n, writes, &count);
+    if (bad < n) {
+        return items[bad].result;
     }
     return view_apply_append(p->redis, p->app->view_letter, part->number, prev,
                              entities[n - 1]->offset, writes, count);

@@ -203,6 +203,22 @@ bool proc_log_id(struct span value, char out[VIEW_LOG_ID_MAX]);
 /* Waits before the next try, longer each time; `what` and `e` are logged. */
 void proc_back_off(struct processor *p, const char *what, err_t e);
 
+/* processor_project.c */
+struct projection {
+    struct span key;
+    struct span value; /* ptr NULL: a tombstone */
+    int64_t offset;
+    bool skip;    /* not the app's: the log id */
+    err_t result; /* set */
+};
+/*
+ * Projects up to VIEW_WRITES_MAX state records into p->records, on all workers, and lists those
+ * that the view wants in `writes`. Returns n, or the number of the first record that could not be
+ * read (its `result` says why).
+ */
+unsigned proc_project(struct processor *p, struct projection *items, unsigned n,
+                      struct view_write *writes, unsigned *ret_written);
+
 /* processor_clients.c */
 /*
  * Fresh clients: the producer first claims the transactional id, which ends what a predecessor left

@@ -236,43 +236,29 @@ static err_t settle(struct processor *p, struct recovering *item)
     return view_apply_collect(p->redis, &item->mark);
 }
 
-static err_t project(struct processor *p, const struct kafka_message *m, struct view_record *to)
-{
-    view_record_clear(to);
-    if (span_eq(m->key, span_str(LOG_ID_KEY))) {
-        to->skipped = true;
-        return ERR_OK;
-    }
-    if (m->value.ptr != NULL) {
-        return p->app->project(p->ctx, m->key, m->value, to);
-    }
-    to->deleted = true;
-    return p->app->view_key != NULL ? p->app->view_key(m->key, &to->key)
-                                    : buf_append_span(&to->key, m->key);
-}
-
 /* `n` messages of one partition, in order, as one apply call; its answer is taken when the next one
  * is ready to go. */
 static err_t apply_run(struct processor *p, struct recovering *item,
                        const struct kafka_message *messages, unsigned n)
 {
     struct view_write writes[VIEW_WRITES_MAX];
+    struct projection items[VIEW_WRITES_MAX];
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
-        struct view_record *record = &p->records[i];
-        err_t e = project(p, &messages[i], record);
-        if (e != ERR_OK) {
-            log_error(NULL, "state_record_unreadable", LOG_STR("app", p->app->name),
-                      LOG_STR("topic", p->app->state_topic),
-                      LOG_INT("partition", item->part->number),
-                      LOG_INT("offset", messages[i].offset), LOG_ERR("error", e));
-            item->part->state = PART_BROKEN;
-            atomic_store(&p->broken, true);
-            return ERR_CORRUPT;
-        }
-        if (!record->skipped) {
-            writes[count++] = (struct view_write){record, messages[i].offset};
-        }
+        const struct kafka_message *m = &messages[i];
+        items[i] = (struct projection){.key = m->key,
+                                       .value = m->value,
+                                       .offset = m->offset,
+                                       .skip = span_eq(m->key, span_str(LOG_ID_KEY))};
+    }
+    unsigned bad = proc_project(p, items, n, writes, &count);
+    if (bad < n) {
+        log_error(NULL, "state_record_unreadable", LOG_STR("app", p->app->name),
+                  LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
+                  LOG_INT("offset", items[bad].offset), LOG_ERR("error", items[bad].result));
+        item->part->state = PART_BROKEN;
+        atomic_store(&p->broken, true);
+        return ERR_CORRUPT;
     }
     err_t e = settle(p, item);
     if (e == ERR_OK) {

@@ -15,9 +15,9 @@
  * puts into the transaction; verify, decide, sign and finish may run again for a request whose
  * transaction did not commit, so they must have no effect outside their `struct work`.
  *
- * Threads: processor_new/start/stop on the main thread; decode, decide, finish, free_state, project
- * on the processor thread; verify and sign on worker threads, several at once, each with its own
- * `struct work`.
+ * Threads: processor_new/start/stop on the main thread; decode, decide, finish, free_state on the
+ * processor thread; verify and sign on worker threads, several at once, each with its own
+ * `struct work`; project and view_key on any of them, several at once.
  */
 #ifndef COMMON_PROCESSOR_H
 #define COMMON_PROCESSOR_H
