@@ -81,6 +81,7 @@ static err_t start_owner(struct app *app)
         .redis_address = c->redis_address,
         .redis_user = c->redis_user[0] != '\0' ? c->redis_user : NULL,
         .redis_password = c->redis_password.len > 0 ? (const char *)c->redis_password.value : NULL,
+        .metrics = app->metrics,
     };
     err_t err = processor_new(&registry_owner_app, NULL, &options, &app->owner);
     if (err == ERR_OK) {

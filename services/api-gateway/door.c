@@ -248,6 +248,56 @@ static err_t start_back_end(struct door_service *d, const struct config *config,
     return reply_waiter_start(&waiter, fault, &d->door.waiter);
 }
 
+/* ---- what /metrics shows of the requests to owners ---- */
+
+static double pending(void *arg)
+{
+    struct reply_waiter_stats stats;
+    reply_waiter_stats(arg, &stats);
+    return stats.pending;
+}
+
+static double answered(void *arg)
+{
+    struct reply_waiter_stats stats;
+    reply_waiter_stats(arg, &stats);
+    return (double)stats.answered;
+}
+
+static double unanswered(void *arg)
+{
+    struct reply_waiter_stats stats;
+    reply_waiter_stats(arg, &stats);
+    return (double)(stats.unanswered + stats.unknown + stats.not_sent);
+}
+
+static double found_stored(void *arg)
+{
+    struct reply_waiter_stats stats;
+    reply_waiter_stats(arg, &stats);
+    return (double)stats.found_stored;
+}
+
+static void add_metrics(struct metrics *metrics, struct reply_waiter *waiter)
+{
+    const struct {
+        const char *name;
+        const char *help;
+        double (*read)(void *arg);
+    } rows[] = {
+        {"fleetseal_owner_requests_pending", "Requests to owners that are waited for.", pending},
+        {"fleetseal_owner_requests_answered", "Requests to owners answered in time.", answered},
+        {"fleetseal_owner_requests_unanswered",
+         "Requests to owners that ended without an answer: late, unknown or not sent.", unanswered},
+        {"fleetseal_owner_replies_found",
+         "Replies found where the owner stored them, not by the subscription.", found_stored},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        metrics_gauge_read(metrics, rows[i].name, rows[i].help, METRIC_NO_LABELS, rows[i].read,
+                           waiter);
+    }
+}
+
 static err_t start_server(struct door_service *d, const struct config *config,
                           struct metrics *metrics, struct fault *fault)
 {
@@ -288,6 +338,7 @@ err_t door_service_start(const struct config *config, struct metrics *metrics,
     add_routes(d);
     err_t err = start_back_end(d, config, fault);
     if (err == ERR_OK) {
+        add_metrics(metrics, d->door.waiter);
         err = start_server(d, config, metrics, fault);
     }
     if (err != ERR_OK) {

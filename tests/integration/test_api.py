@@ -242,6 +242,15 @@ def test_each_write_leaves_an_audit_line(gateway):
     assert [(line["call"], line["status"]) for line in lines] == [("/v1/accesskey/create", 200), ("/v1/accesskey/revoke", 404)]
 
 
+def test_metrics(gateway):
+    client, _ = gateway.new_domain()
+    client.ok("/v1/accesskey/create", Name="k")
+    samples = gateway.service.metrics()
+    assert samples["fleetseal_owner_requests_answered"] >= 3 and samples["fleetseal_owner_requests_pending"] == 0
+    assert any("/v1/accesskey/create" in name for name in samples), "requests are counted by route"
+    assert any(name.startswith("fleetseal_processor_") for name in samples), "the owner's work is counted"
+
+
 # ---- failures ----
 
 
