@@ -204,6 +204,25 @@ static void put_chunk(struct work *w, unsigned index, const struct order_chunk *
     put(w, index, state);
 }
 
+static void add_refusals(cJSON *list, cJSON *texts, const struct order_chunk *chunk)
+{
+    for (size_t i = 0; i < chunk->device_count; i++) {
+        const char *code = order_entry_code(&chunk->devices[i]);
+        if (code[0] == 0) {
+            continue;
+        }
+        cJSON *item = cJSON_CreateObject();
+        char uid[DEVICE_UID_LEN + 1];
+        (void)snprintf(uid, sizeof uid, "%.*s", DEVICE_UID_LEN, chunk->devices[i].text);
+        (void)cJSON_AddStringToObject(item, "uid", uid);
+        (void)cJSON_AddStringToObject(item, "code", code);
+        (void)cJSON_AddItemToArray(list, item);
+        if (!cJSON_HasObjectItem(texts, code)) {
+            (void)cJSON_AddStringToObject(texts, code, refusal_text(code));
+        }
+    }
+}
+
 static void reply(struct work *w, const struct order_request *r, int status,
                   const struct fault *fault, const cJSON *result)
 {
@@ -213,8 +232,7 @@ static void reply(struct work *w, const struct order_request *r, int status,
     }
 }
 
-/* The per-device answer in the order's own form: "<uid>" for queued, its operation being
- * uuid5(order, uid), or "<uid> <code>". */
+/* The per-device answer: who is not in `refused` is queued; its operation is uuid5(order, uid). */
 static void reply_placed(struct work *w, const struct order_request *r)
 {
     const struct order_state_object *state = work_state(w, r->header);
@@ -223,13 +241,12 @@ static void reply_placed(struct work *w, const struct order_request *r)
     (void)cJSON_AddStringToObject(result, "order", r->envelope.id);
     (void)cJSON_AddNumberToObject(result, "total", header->total);
     (void)cJSON_AddNumberToObject(result, "queued", header->queued);
-    (void)cJSON_AddNumberToObject(result, "refused", header->refused);
-    cJSON *devices = cJSON_AddArrayToObject(result, "devices");
+    cJSON *list = cJSON_AddArrayToObject(result, "refused");
+    cJSON *texts = cJSON_AddObjectToObject(result, "messages");
     for (size_t i = 0; i < r->chunk_count; i++) {
         const struct order_state_object *chunk = work_state(w, r->chunks[i]);
-        for (size_t k = 0; chunk != NULL && k < chunk->of.chunk.device_count; k++) {
-            (void)cJSON_AddItemToArray(devices,
-                                       cJSON_CreateString(chunk->of.chunk.devices[k].text));
+        if (chunk != NULL) {
+            add_refusals(list, texts, &chunk->of.chunk);
         }
     }
     reply(w, r, 200, NULL, result);

@@ -2,6 +2,30 @@
 
 #include <stdio.h>
 
+static const struct {
+    const char *code;
+    const char *text;
+} refusals[] = {
+    {"not_found", "no such device in this domain"},
+    {"not_active", "the device is not active: it may not have certificates now"},
+    {"no_certificate", "the device has not proved any certificate yet"},
+    {"revoked", "its certificate is revoked: order a new key with update"},
+    {"not_managed", "its certificate was not issued by a CA of this system"},
+    {"operation_in_progress", "another operation was handed to the device and is not proved yet"},
+    {"not_longer", "the new certificate would not be valid longer than the present one: transfer "
+                   "it to another CA first"},
+};
+
+const char *refusal_text(const char *code)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        if (strcmp(refusals[i].code, code) == 0) {
+            return refusals[i].text;
+        }
+    }
+    return "refused";
+}
+
 /* A wish that nobody has picked up yet may be replaced; what was handed out must first be proved or
  * fail. */
 static bool is_busy(const struct device *device)

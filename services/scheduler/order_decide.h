@@ -23,6 +23,8 @@ struct renewal_terms {
  */
 const char *renewal_refusal(const struct device *device, const struct uuid *domain,
                             const struct renewal_terms *terms, int64_t validity_s, int64_t now_ms);
+/* The sentence behind a code, for people. Never NULL. */
+const char *refusal_text(const char *code);
 
 /* A placed order: header and chunks, from the request and one refusal code per device. Owned by the
  * caller: codec_free. */
