@@ -1,7 +1,7 @@
-"""What the fault tests of the processor share: a small owner over its own topics, a list of requests, and what must come out.
+"""What the fault tests of the processor share: a small owner over its own topics, a list of requests, what must come out.
 
-The outcome of a list is the state topic as compaction leaves it, the events of each key in their order, the dead letters, and
-every byte of the Redis view. It depends on each request exactly once and in order, and on nothing else: not on how requests
+The outcome of a list is the state topic as compaction leaves it, the events of each key in their order, the dead letters,
+and every byte of the Redis view. It depends on each request exactly once and in order, and on nothing else: not on how requests
 were batched, how often the owner died, or which owner it was.
 """
 
@@ -166,7 +166,15 @@ class Rig:
         self.kafka, self.redis, self.prefix = kafka, redis, prefix
         self.start_program = start_program
         self._make_topics(folder)
-        self._producer = confluent_kafka.Producer({"bootstrap.servers": kafka.brokers, "acks": "all", "linger.ms": 2, "message.max.bytes": 1048000})
+        # Idempotent: a request that the test itself wrote twice, when a broker dies, is none that the owner doubled.
+        self._producer = confluent_kafka.Producer(
+            {
+                "bootstrap.servers": kafka.brokers,
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "message.max.bytes": 1048000,
+            }
+        )
         self._seen, self._follower = defaultdict(int), None
 
     def _make_topics(self, folder):
