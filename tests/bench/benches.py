@@ -84,7 +84,7 @@ def drain(stack, signer, count):
     return (done - before) / (end - start)
 
 
-def recorded(folder, partitions, count=15000):
+def recorded(folder, partitions, count=10000):
     with Stack(folder / f"recorded-{partitions}", partitions, SIGNER_TOPICS) as stack:
         ca, domain = str(uuid.uuid4()), str(uuid.uuid4())
         who = ("--ca", ca, "--domain", domain)

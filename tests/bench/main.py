@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import benches  # noqa: E402
 import flow_bench  # noqa: E402
+from flow import FlowError  # noqa: E402
 from stack import ROOT, BenchError  # noqa: E402
 
 ALL = {
@@ -63,7 +65,7 @@ def play(names, folder):
         started = time.monotonic()
         try:
             rows.extend(ALL[name](folder))
-        except BenchError as error:
+        except (BenchError, FlowError, OSError, subprocess.SubprocessError) as error:
             print(f"  {name}: {error}", file=sys.stderr, flush=True)
             whole = False
             if str(error) == "out of time":
