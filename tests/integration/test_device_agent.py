@@ -163,7 +163,7 @@ def test_server_is_verified(door, server_tls, work_folder):
         one = door(name=name)
         one.ca = ca
         agent = Agent(work_folder, one)
-        assert "certificate is refused" in agent.run("bootstrap", "--timeout", "1", expect=75).stderr
+        assert "certificate is refused" in agent.run("bootstrap", "--timeout", "5", expect=75).stderr
         assert one.numbers()["requests"] == 0
 
 
