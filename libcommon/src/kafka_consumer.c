@@ -8,8 +8,7 @@
 #define DEFAULT_SESSION_MS    30000
 #define DEFAULT_MAX_POLL_MS   60000
 #define DEFAULT_FETCH_WAIT_MS 100
-#define DEFAULT_QUEUED_KBYTES 1024
-#define QUEUED_MESSAGES       10000
+#define DEFAULT_QUEUED_KBYTES 16384 /* more than a second of work, see kafka_internal.h */
 #define UNSTABLE_PAUSE_MS     20
 #define CLOSE_SLICE_MS        20
 
@@ -136,7 +135,7 @@ static void set_all(struct kafka_settings *s, const struct kafka_consumer_config
     kafka_set_int(s, "fetch.wait.max.ms",
                   kafka_int_or(consumer->fetch_wait_max_ms, DEFAULT_FETCH_WAIT_MS));
     kafka_set(s, "fetch.error.backoff.ms", "100");
-    kafka_set_int(s, "queued.min.messages", QUEUED_MESSAGES);
+    kafka_set_int(s, "queued.min.messages", KAFKA_QUEUED_MESSAGES);
     kafka_set_int(s, "queued.max.messages.kbytes",
                   kafka_int_or(consumer->queued_max_kbytes, DEFAULT_QUEUED_KBYTES));
     /* a missing topic is a mistake in the installation: say so soon, not after 30 s. Producers keep

@@ -21,6 +21,12 @@ CLEANUP_DEFINE(rd_kafka_error_t *, rd_kafka_error_destroy);
 
 #define KAFKA_TOPICS_MAX     64
 #define KAFKA_ERROR_TEXT_MAX 256
+/*
+ * Read-ahead is bounded by bytes alone. A fetch that finds the queue over its bound is put off by a
+ * whole second, whatever happens meanwhile (librdkafka before 2.2 has no fetch.queue.backoff.ms): a
+ * bound that holds less than a second of work is a bound on the rate.
+ */
+#define KAFKA_QUEUED_MESSAGES 1000000
 
 /*
  * The common part of every wrapper and librdkafka's opaque: always the first member, so that a

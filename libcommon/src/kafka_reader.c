@@ -3,8 +3,7 @@
 #include "kafka_internal.h"
 
 #define DEFAULT_FETCH_WAIT_MS 50
-#define DEFAULT_QUEUED_KBYTES 16384
-#define QUEUED_MESSAGES       10000
+#define DEFAULT_QUEUED_KBYTES 65536 /* more than a second of work, see kafka_internal.h */
 
 /* A partition being read. The simple (group-less) consumer of librdkafka: each partition starts and
  * stops by itself, all deliver into one queue. */
@@ -37,7 +36,7 @@ static err_t start_client(struct kafka_client *c, bool uncommitted,
     kafka_set_int(&s, "fetch.wait.max.ms",
                   kafka_int_or(reader->fetch_wait_max_ms, DEFAULT_FETCH_WAIT_MS));
     kafka_set(&s, "fetch.error.backoff.ms", "100");
-    kafka_set_int(&s, "queued.min.messages", QUEUED_MESSAGES);
+    kafka_set_int(&s, "queued.min.messages", KAFKA_QUEUED_MESSAGES);
     kafka_set_int(&s, "queued.max.messages.kbytes",
                   kafka_int_or(reader->queued_max_kbytes, DEFAULT_QUEUED_KBYTES));
     return kafka_client_start(c, &s, RD_KAFKA_CONSUMER, config);

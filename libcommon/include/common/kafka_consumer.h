@@ -40,7 +40,7 @@ struct kafka_consumer_config {
     int session_timeout_ms;   /* 0: 30000 */
     int max_poll_interval_ms; /* 0: 60000; longest time between two polls */
     int fetch_wait_max_ms;    /* 0: 100 */
-    int queued_max_kbytes;    /* read ahead, per partition; 0: 1024 */
+    int queued_max_kbytes;    /* read ahead, all partitions together; 0: 16384 */
     struct kafka_consumer_handler handler;
 };
 
