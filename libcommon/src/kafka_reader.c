@@ -210,6 +210,8 @@ err_t kafka_reader_beginning(struct kafka_reader *r, const char *topic, int32_t 
                              int timeout_ms, int64_t *ret_offset)
 {
     int64_t high = 0;
-    return query(r, false, &(struct kafka_partition){topic, partition}, timeout_ms, ret_offset,
-                 &high);
+    /* Of the client that fetches nothing: a broker answers a connection's requests in turn, and a
+     * fetch may wait for its whole fetch.wait.max.ms. */
+    return query(r, !r->uncommitted, &(struct kafka_partition){topic, partition}, timeout_ms,
+                 ret_offset, &high);
 }

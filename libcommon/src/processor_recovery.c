@@ -19,7 +19,8 @@
 #define COMMITTED_TIMEOUT_MS 500
 #define PATROL_MS            1000 /* between two looks at the marks of live partitions */
 #define WATERMARK_TIMEOUT_MS 2000
-#define READ_MAX             1000
+#define READ_MAX             4000 /* records per step: some tens of milliseconds */
+#define APPLY_DEPTH          8 /* apply calls under way, so that Redis and this thread work at once */
 #define LOG_ID_KEY           "#log"
 
 enum step {
@@ -36,15 +37,17 @@ struct recovering {
     int64_t committed; /* or KAFKA_OFFSET_NONE */
     int64_t high_watermark;
     char log[VIEW_LOG_ID_MAX];
-    struct view_mark mark; /* of the view as far as it was read or written by us */
+    struct view_mark mark; /* of the view, once the apply calls under way are answered */
+    bool anew;             /* the view is built from nothing: readers wait for view_whole */
     bool reading;          /* the reader runs for it */
-    unsigned owed;         /* apply calls whose answers are still to come: 0 or 1 */
 };
 
 struct recovery {
     struct recovering *items;
     unsigned count;
     struct kafka_batch batch;
+    struct recovering *owed[APPLY_DEPTH]; /* whose apply calls are under way, oldest first */
+    unsigned owed_count;                  /* 0 between steps: live partitions use the connection */
     int64_t started_ms;
     uint64_t records;
 };
@@ -151,6 +154,7 @@ static err_t step_watermark(struct processor *p, struct recovering *item)
                                KAFKA_OFFSET_BEGINNING);
     }
     if (e == ERR_OK) {
+        item->anew = item->mark.part;
         item->reading = true;
         item->step = STEP_LOG_ID;
     }
@@ -177,6 +181,7 @@ static err_t reset_views(struct processor *p, struct recovery *r)
             memcpy(resets[n++].log, item->log, sizeof item->log);
             memcpy(item->mark.log, item->log, sizeof item->log);
             item->mark.offset = -1;
+            item->anew = true;
         }
     }
     if (n == 0) {
@@ -226,19 +231,48 @@ static bool all_log_ids_known(const struct recovery *r)
 
 /* ---- 4 ---- */
 
-/* Takes the answer of the apply call that is under way, if there is one. */
-static err_t settle(struct processor *p, struct recovering *item)
+/* Takes the answer of the oldest apply call under way. */
+static err_t settle_oldest(struct processor *p, struct recovery *r)
 {
-    if (item->owed == 0) {
-        return ERR_OK;
+    struct recovering *item = r->owed[0];
+    struct view_mark mark = VIEW_MARK_NONE;
+    r->owed_count--;
+    memmove(r->owed, r->owed + 1, r->owed_count * sizeof(struct recovering *));
+    err_t e = view_apply_collect(p->redis, &mark);
+    if (e == ERR_OK && mark.offset > item->mark.offset) {
+        item->mark = mark; /* another owner was quicker */
     }
-    item->owed = 0;
-    return view_apply_collect(p->redis, &item->mark);
+    return e;
 }
 
-/* `n` messages of one partition, in order, as one apply call; its answer is taken when the next one
- * is ready to go. */
-static err_t apply_run(struct processor *p, struct recovering *item,
+static err_t settle(struct processor *p, struct recovery *r)
+{
+    err_t e = ERR_OK;
+    while (r->owed_count > 0 && e == ERR_OK) {
+        e = settle_oldest(p, r);
+    }
+    return e;
+}
+
+/* The next call of a partition believes in the mark that the one before will leave. */
+static err_t apply(struct processor *p, struct recovery *r, struct recovering *item,
+                   const struct view_write *writes, unsigned n, int64_t end)
+{
+    err_t e = r->owed_count == APPLY_DEPTH ? settle_oldest(p, r) : ERR_OK;
+    if (e == ERR_OK) {
+        e = view_apply_append(p->redis, p->app->view_letter, item->part->number, &item->mark, end,
+                              writes, n);
+    }
+    if (e != ERR_OK) {
+        return e;
+    }
+    r->owed[r->owed_count++] = item;
+    item->mark.offset = end > item->mark.offset ? end : item->mark.offset;
+    return redis_flush(p->redis);
+}
+
+/* `n` messages of one partition, in order, as one apply call. */
+static err_t apply_run(struct processor *p, struct recovery *r, struct recovering *item,
                        const struct kafka_message *messages, unsigned n)
 {
     struct view_write writes[VIEW_WRITES_MAX];
@@ -260,22 +294,17 @@ static err_t apply_run(struct processor *p, struct recovering *item,
         atomic_store(&p->broken, true);
         return ERR_CORRUPT;
     }
-    err_t e = settle(p, item);
-    if (e == ERR_OK) {
-        e = view_apply_append(p->redis, p->app->view_letter, item->part->number, &item->mark,
-                              messages[n - 1].offset, writes, count);
-    }
-    if (e == ERR_OK) {
-        item->owed = 1;
-        e = redis_flush(p->redis);
-    }
+    err_t e = apply(p, r, item, writes, count, messages[n - 1].offset);
     proc_step(p, "catching-up");
     return e;
 }
 
-static err_t finish(struct processor *p, struct recovering *item)
+static err_t finish(struct processor *p, struct recovery *r, struct recovering *item)
 {
-    err_t e = settle(p, item);
+    err_t e = settle(p, r);
+    if (e == ERR_OK && item->anew) {
+        e = view_whole(p->redis, p->app->view_letter, item->part->number, &item->mark);
+    }
     if (e != ERR_OK) {
         return e;
     }
@@ -341,20 +370,15 @@ static err_t take_batch(struct processor *p, struct recovery *r)
         } else if (item->step == STEP_READ && m->eof) {
             /* An open transaction ends the readable part early: go on until the end known in step 2
              * is passed. */
-            e = m->offset >= item->high_watermark ? finish(p, item) : ERR_OK;
+            e = m->offset >= item->high_watermark ? finish(p, r, item) : ERR_OK;
         } else if (item->step == STEP_READ) {
             r->records += n;
             metric_add(p->metrics->records_read, n);
-            e = apply_run(p, item, m, n);
-        }
-        /* Answers must be taken in the order of the calls: one partition's call is settled before
-         * another's goes out. */
-        if (e == ERR_OK && at < r->batch.count && r->batch.messages[at].partition != m->partition) {
-            e = settle(p, item);
+            e = apply_run(p, r, item, m, n);
         }
     }
-    for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
-        e = settle(p, &r->items[i]);
+    if (e == ERR_OK) {
+        e = settle(p, r);
     }
     kafka_batch_clear(&r->batch);
     return e;

@@ -9,62 +9,102 @@
 #define LOAD_MAX    4096
 #define SCAN_COUNT  "1000"
 
-/* KEYS: mark, then the record keys. Answers {log, offset, value...}; false where there is none. */
+/* KEYS: mark, then the record keys. Answers {log, offset, part, value...}; false where there is
+ * none. */
 static struct redis_script load_script =
-    REDIS_SCRIPT_READ_ONLY("local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
-                           "local r = {m[1], m[2]} "
+    REDIS_SCRIPT_READ_ONLY("local m = redis.call('HMGET', KEYS[1], 'log', 'off', 'part') "
+                           "local r = {m[1], m[2], m[3]} "
                            "if #KEYS > 1 then "
                            "  local v = redis.call('MGET', unpack(KEYS, 2)) "
-                           "  for i = 1, #KEYS - 1 do r[i + 2] = v[i] end "
+                           "  for i = 1, #KEYS - 1 do r[i + 3] = v[i] end "
                            "end "
                            "return r");
 
 /*
  * KEYS: mark. ARGV: tag, log, offset believed in, end, then (offset, key, stored value or "" for a
  * tombstone) for each record. Answers {1 or 0 (refused), log, offset}. Index entries live inside
- * the stored value, so overwriting one knows what to take out.
+ * the stored value, so overwriting one knows what to take out. Of several values for one key only
+ * the last counts. Commands are gathered: a call of redis costs more than what it does.
  */
 static struct redis_script apply_script = REDIS_SCRIPT(
     "local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
     "local off = tonumber(m[2] or '-2') "
     "if not m[1] or m[1] ~= ARGV[2] or off < tonumber(ARGV[3]) then return {0, m[1] or '', m[2] or "
     "'-1'} end "
-    "local function entries(v, key) "
-    "  local out, pos = {}, 3 "
-    "  if v == false or v == '' then return out end "
-    "  for i = 1, string.byte(v, 2) do "
-    "    local n = string.byte(v, pos) "
-    "    local name = string.sub(v, pos + 1, pos + n) "
+    "local byte, sub = string.byte, string.sub "
+    "local function entries(v, key, out) "
+    "  local pos = 3 "
+    "  for i = 1, byte(v, 2) do "
+    "    local n = byte(v, pos) "
+    "    local name = sub(v, pos + 1, pos + n) "
     "    pos = pos + 1 + n "
-    "    n = string.byte(v, pos) "
-    "    local member = n > 0 and string.sub(v, pos + 1, pos + n) or key "
+    "    n = byte(v, pos) "
+    "    local member = n > 0 and sub(v, pos + 1, pos + n) or key "
     "    pos = pos + 1 + n "
-    "    out[i] = {ARGV[1] .. 'i:' .. name, member, (struct.unpack('<d', v, pos))} "
+    "    out(name, member, (struct.unpack('<d', v, pos))) "
     "    pos = pos + 8 "
     "  end "
-    "  return out "
     "end "
+    "local keys, names, values, at, n = {}, {}, {}, {}, 0 "
     "for i = 5, #ARGV, 3 do "
     "  if tonumber(ARGV[i]) > off then "
-    "    local k = ARGV[1] .. ':' .. ARGV[i + 1] "
-    "    local old = entries(redis.call('GET', k), ARGV[i + 1]) "
-    "    local new = entries(ARGV[i + 2], ARGV[i + 1]) "
-    "    for _, o in ipairs(old) do "
-    "      local stays = false "
-    "      for _, n in ipairs(new) do "
-    "        if n[1] == o[1] and n[2] == o[2] then stays = true n[4] = n[3] == o[3] end "
-    "      end "
-    "      if not stays then redis.call('ZREM', o[1], o[2]) end "
+    "    local name = ARGV[i + 1] "
+    "    local k = at[name] "
+    "    if not k then "
+    "      n = n + 1 "
+    "      k, at[name], names[n], keys[n] = n, n, name, ARGV[1] .. ':' .. name "
     "    end "
-    "    for _, n in ipairs(new) do "
-    "      if not n[4] then redis.call('ZADD', n[1], string.format('%.17g', n[3]), n[2]) end "
-    "    end "
-    "    if ARGV[i + 2] == '' then redis.call('DEL', k) else redis.call('SET', k, ARGV[i + 2]) end "
+    "    values[k] = ARGV[i + 2] "
     "  end "
     "end "
+    "local gone, sets, adds, removes = {}, {}, {}, {} "
+    "local function gather(to, name, a, b) "
+    "  local list = to[name] "
+    "  if not list then list = {} to[name] = list end "
+    "  list[#list + 1] = a "
+    "  if b then list[#list + 1] = b end "
+    "end "
+    "local function add(name, member, score) gather(adds, name, score, member) end "
+    "local function replace(old, new, key) "
+    "  local before = {} "
+    "  entries(old, key, function(name, member, score) "
+    "    before[name .. '\\0' .. member] = {name, member, score} "
+    "  end) "
+    "  if new ~= '' then entries(new, key, function(name, member, score) "
+    "    local id = name .. '\\0' .. member "
+    "    local o = before[id] "
+    "    if not o or o[3] ~= score then add(name, member, score) end "
+    "    before[id] = nil "
+    "  end) end "
+    "  for _, o in pairs(before) do gather(removes, o[1], o[2]) end "
+    "end "
+    "local old = n > 0 and redis.call('MGET', unpack(keys)) or {} "
+    "for k = 1, n do "
+    "  local v = values[k] "
+    "  if old[k] then replace(old[k], v, names[k]) "
+    "  elseif v ~= '' then entries(v, names[k], add) end "
+    "  if v == '' then gone[#gone + 1] = keys[k] "
+    "  else "
+    "    sets[#sets + 1] = keys[k] "
+    "    sets[#sets + 1] = v "
+    "  end "
+    "end "
+    "for name, list in pairs(removes) do redis.call('ZREM', ARGV[1] .. 'i:' .. name, unpack(list)) "
+    "end "
+    "for name, list in pairs(adds) do redis.call('ZADD', ARGV[1] .. 'i:' .. name, unpack(list)) "
+    "end "
+    "if #gone > 0 then redis.call('DEL', unpack(gone)) end "
+    "if #sets > 0 then redis.call('MSET', unpack(sets)) end "
     "if tonumber(ARGV[4]) > off then redis.call('HSET', KEYS[1], 'off', ARGV[4]) return {1, m[1], "
     "ARGV[4]} end "
     "return {1, m[1], m[2]}");
+
+/* KEYS: mark. ARGV: log, offset. Answers 1, or 0: the view stands elsewhere. */
+static struct redis_script whole_script = REDIS_SCRIPT(
+    "local m = redis.call('HMGET', KEYS[1], 'log', 'off') "
+    "if m[1] ~= ARGV[1] or tonumber(m[2] or '-2') < tonumber(ARGV[2]) then return 0 end "
+    "redis.call('HDEL', KEYS[1], 'part') "
+    "return 1");
 
 static void mark_set(struct view_mark *mark, struct span log, const struct redis_reply *offset)
 {
@@ -115,13 +155,14 @@ err_t view_load_collect(struct redis *r, unsigned n, struct arena *arena, struct
     }
     /* Lua ends a table at its first nil, but false becomes a nil element: the count is always
      * whole. */
-    if (redis_reply_count(reply) != n + 2) {
+    if (redis_reply_count(reply) != n + 3) {
         return ERR_INTERNAL;
     }
     mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 0)), redis_reply_at(reply, 1));
+    ret_mark->part = redis_reply_span(redis_reply_at(reply, 2)).len > 0;
     for (unsigned i = 0; i < n; i++) {
         struct span payload = {0};
-        struct span stored = redis_reply_span(redis_reply_at(reply, i + 2));
+        struct span stored = redis_reply_span(redis_reply_at(reply, i + 3));
         if (stored.ptr != NULL) {
             e = view_value_payload(stored, &payload);
             if (e != ERR_OK) {
@@ -215,17 +256,19 @@ err_t view_mark_read(struct redis *r, char letter, int partition, struct view_ma
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
     err_t e = view_mark_key(letter, partition, &key);
     if (e == ERR_OK) {
-        e = redis_command(
-            r, (struct span[]){span_str("HMGET"), buf_span(&key), span_str("log"), span_str("off")},
-            4, &reply);
+        e = redis_command(r,
+                          (struct span[]){span_str("HMGET"), buf_span(&key), span_str("log"),
+                                          span_str("off"), span_str("part")},
+                          5, &reply);
     }
     if (e != ERR_OK) {
         return e;
     }
-    if (redis_reply_count(reply) != 2) {
+    if (redis_reply_count(reply) != 3) {
         return ERR_INTERNAL;
     }
     mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 0)), redis_reply_at(reply, 1));
+    ret_mark->part = redis_reply_span(redis_reply_at(reply, 2)).len > 0;
     return ERR_OK;
 }
 
@@ -296,7 +339,8 @@ static err_t mark_write(struct redis *r, char letter, int partition, const char 
     if (log[0] == 0) {
         return redis_command_str(r, NULL, "DEL", buf_cstr(&key), NULL);
     }
-    return redis_command_str(r, NULL, "HSET", buf_cstr(&key), "log", log, "off", "-1", NULL);
+    return redis_command_str(r, NULL, "HSET", buf_cstr(&key), "log", log, "off", "-1", "part", "1",
+                             NULL);
 }
 
 err_t view_reset(struct redis *r, char letter, const struct view_reset *resets, unsigned n)
@@ -311,6 +355,26 @@ err_t view_reset(struct redis *r, char letter, const struct view_reset *resets, 
     }
     for (unsigned i = 0; i < n && e == ERR_OK; i++) {
         e = mark_write(r, letter, resets[i].partition, resets[i].log);
+    }
+    return e;
+}
+
+err_t view_whole(struct redis *r, char letter, int partition, const struct view_mark *mark)
+{
+    redis_register_script(r, &whole_script);
+    CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    char offset[32];
+    (void)snprintf(offset, sizeof offset, "%" PRId64, mark->offset);
+    err_t e = view_mark_key(letter, partition, &key);
+    if (e == ERR_OK) {
+        const struct span keys[] = {buf_span(&key)};
+        const struct span args[] = {span_str(mark->log), span_str(offset)};
+        e = redis_eval(r, &whole_script, keys, 1, args, 2, &reply);
+    }
+    int64_t done = 0;
+    if (e == ERR_OK && (!redis_reply_integer(reply, &done) || done != 1)) {
+        e = ERR_STALE;
     }
     return e;
 }

@@ -81,17 +81,18 @@ static err_t append_mark(struct redis *r, char letter, int32_t partition)
 {
     CLEANUP_BUF struct buf key = BUF_INIT(VIEW_KEY_ROOM);
     err_t err = view_mark_key(letter, partition, &key);
-    const struct span argv[] = {span_str("HGET"), buf_span(&key), span_str("off")};
-    return err != ERR_OK ? err : redis_append(r, argv, 3);
+    const struct span argv[] = {span_str("HMGET"), buf_span(&key), span_str("log"),
+                                span_str("part")};
+    return err != ERR_OK ? err : redis_append(r, argv, 4);
 }
 
-/* ERR_UNAVAILABLE when there is no mark, or one that says that nothing has been applied yet. */
+/* ERR_UNAVAILABLE when there is no mark, or one that says that more is still to come. */
 static err_t collect_mark(struct redis *r)
 {
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
-    int64_t offset = -1;
     err_t err = redis_collect(r, &reply);
-    if (err == ERR_OK && (!redis_reply_integer(reply, &offset) || offset < 0)) {
+    if (err == ERR_OK && (redis_reply_span(redis_reply_at(reply, 0)).len == 0 ||
+                          redis_reply_span(redis_reply_at(reply, 1)).len > 0)) {
         err = ERR_UNAVAILABLE;
     }
     return err;
@@ -173,18 +174,40 @@ static err_t read_chunk(struct redis *r, const struct views_want *wants, const s
     return ERR_OK;
 }
 
+/* What was not found is looked for once more, behind a mark that says that all is there. */
+static err_t confirm_absent(struct redis *r, const struct views_want *want, struct buf *arena,
+                            struct span *payload)
+{
+    err_t err = append_mark(r, want->letter, want->partition);
+    if (err == ERR_OK) {
+        err = append_get(r, want->letter, want->partition, want->key);
+    }
+    if (err != ERR_OK) {
+        redis_abandon(r);
+        return err;
+    }
+    err_t mark = collect_mark(r);
+    err = collect_value(r, true, arena, payload);
+    return mark != ERR_OK ? mark : err;
+}
+
 err_t views_get_many(struct redis *r, const struct views_want *wants, size_t n, struct buf *arena,
                      struct span *payloads)
 {
-    for (size_t at = 0; at < n; at += PIPELINE) {
+    err_t err = ERR_OK;
+    for (size_t at = 0; at < n && err == ERR_OK; at += PIPELINE) {
         size_t chunk = n - at < PIPELINE ? n - at : PIPELINE;
-        err_t err = read_chunk(r, wants + at, NULL, chunk, arena, payloads + at);
-        if (err != ERR_OK) {
-            return err;
+        err = read_chunk(r, wants + at, NULL, chunk, arena, payloads + at);
+    }
+    for (size_t i = 0; i < n && err == ERR_OK; i++) {
+        if (payloads[i].len == SIZE_MAX) {
+            err = confirm_absent(r, &wants[i], arena, &payloads[i]);
         }
     }
-    settle(arena, payloads, n);
-    return ERR_OK;
+    if (err == ERR_OK) {
+        settle(arena, payloads, n);
+    }
+    return err;
 }
 
 err_t views_read(struct redis *r, const struct span *keys, size_t n, struct buf *arena,

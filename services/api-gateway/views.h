@@ -1,6 +1,7 @@
 /*
- * Reading the owners' views: the only way the door knows anything. A door never writes them. A view
- * without a mark is being rebuilt: then nothing is believed, and the caller answers 503. A
+ * Reading the owners' views: the only way the door knows anything. A door never writes them. While
+ * a view is built anew, or has no mark, what is found is served; that something is not there is not
+ * believed, a list is not made, and the caller answers 503. A
  * connection is borrowed from the pool for one request and belongs to that thread until it is given
  * back; the pool itself may be used by any thread.
  */
@@ -24,8 +25,8 @@ struct redis *views_take(struct views *v) __attribute__((returns_nonnull));
 void views_give(struct views *v, struct redis *r);
 
 /*
- * The payload of one record, appended to `payload`. ERR_ABSENT: there is none, and the view has a
- * mark; ERR_UNAVAILABLE: Redis is away or the view is being rebuilt; ERR_CORRUPT: not one of our
+ * The payload of one record, appended to `payload`. ERR_ABSENT: there is none, and the view is
+ * whole; ERR_UNAVAILABLE: Redis is away or the view is being rebuilt; ERR_CORRUPT: not one of our
  * values.
  */
 err_t views_get(struct redis *r, char letter, int32_t partition, struct span key,
@@ -61,7 +62,7 @@ err_t views_list(struct views *v, struct redis *r, const struct views_range *ran
                  struct views_members *ret) MUST_USE;
 
 /* Many records at once, one pipeline. `payloads[i]` is copied into `arena`, ptr NULL where absent.
- * Also for plain keys: views_read. */
+ * ERR_UNAVAILABLE as above. Also for plain keys: views_read. */
 struct views_want {
     char letter;
     int32_t partition;

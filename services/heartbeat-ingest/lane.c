@@ -21,9 +21,10 @@
  * clock that stepped back opens the gate rather than shut it.
  */
 static struct redis_script beat_script =
-    REDIS_SCRIPT("if not redis.call('HGET', ARGV[6], 'log') then return {5, 0, '', ''} end "
+    REDIS_SCRIPT("local m = redis.call('HMGET', ARGV[6], 'log', 'part') "
+                 "if not m[1] then return {5, 0, '', ''} end "
                  "local rec = redis.call('GET', ARGV[5]) "
-                 "if not rec then return {4, 0, '', ''} end "
+                 "if not rec then return {m[2] and 5 or 4, 0, '', ''} end "
                  "local zero = string.rep('\\0', 8) "
                  "local last, seq, acc, flood = 0, 0, zero, 0 "
                  "local g = redis.call('GET', KEYS[1]) "

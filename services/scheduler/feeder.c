@@ -76,7 +76,7 @@ static err_t load_record(struct feeder *f, int32_t partition, const struct uuid 
         e = view_load_collect(f->options.redis, 1, &arena, &payload, &mark);
     }
     if (e == ERR_OK && payload.ptr == NULL) {
-        e = ERR_ABSENT;
+        e = view_mark_whole(&mark) ? ERR_ABSENT : ERR_UNAVAILABLE;
     }
     return e == ERR_OK ? codec_decode_text(table, CODEC_KEEP, payload, &JSON_RECORD, ret, NULL) : e;
 }

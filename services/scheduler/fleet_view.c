@@ -69,11 +69,11 @@ static err_t collect_load(struct fleet_view *v, const struct device_load *load, 
     struct span values[LOAD_CHUNK];
     struct view_mark mark = VIEW_MARK_NONE;
     err_t e = view_load_collect(v->redis, (unsigned)load->count, arena, values, &mark);
-    if (e == ERR_OK && mark.log[0] == 0) {
-        e = ERR_UNAVAILABLE; /* being rebuilt */
-    }
     for (size_t i = 0; i < load->count && e == ERR_OK; i++) {
         ret[load->places[i]] = values[i];
+        if (values[i].ptr == NULL && !view_mark_whole(&mark)) {
+            e = ERR_UNAVAILABLE; /* it may still come */
+        }
     }
     return e;
 }
@@ -137,11 +137,11 @@ static err_t read_terms(struct fleet_view *v, const struct uuid *id, struct rene
     if (e == ERR_OK) {
         e = view_load_collect(v->redis, 1, &arena, &payload, &mark);
     }
-    if (e != ERR_OK || mark.log[0] == 0) {
-        return e != ERR_OK ? e : ERR_UNAVAILABLE;
+    if (e != ERR_OK) {
+        return e;
     }
     if (payload.ptr == NULL) {
-        return ERR_OK;
+        return view_mark_whole(&mark) ? ERR_OK : ERR_UNAVAILABLE;
     }
     e = ca_decode(payload, &ca, NULL);
     if (e == ERR_OK && ca->state == CA_ACTIVE) {

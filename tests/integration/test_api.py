@@ -304,7 +304,27 @@ def test_flushed_view_comes_back(gateway, redis):
     # the owner notices at its next write at the latest
     gateway.operator.post("/v1/domain/create", {"Name": "x", "AccountType": "developer"})
     harness.wait_until(there_again, 30)
+    assert set(answers) <= {200, 503}
     assert client.ok("/v1/accesskey/create", Name="k")["Status"] == "ACTIVE"
+
+
+def test_view_rebuilt_in_part(gateway, redis):
+    """What is found is served; what is not found may still come."""
+    client, _ = gateway.new_domain()
+    hook = client.ok("/v1/notification/webhook/create", URL="https://example.com/", Events=["*"])["WebhookUID"]
+    marks = [m for m in redis.cli("--raw", "KEYS", "{r*}#").split() if m]
+    try:
+        for mark in marks:
+            redis.cli("HSET", mark, "part", "1")
+        assert client.ok("/v1/notification/webhook/get", WebhookUID=hook)["WebhookUID"] == hook
+        for path, body in (("/v1/notification/webhook/get", {"WebhookUID": NOBODY}), ("/v1/notification/webhook/list", {})):
+            answer = client.post(path, body)
+            check_error(answer, 503, "view_rebuilding")
+            assert int(answer.headers["Retry-After"]) >= 1
+    finally:
+        for mark in marks:
+            redis.cli("HDEL", mark, "part")
+    client.refused("/v1/notification/webhook/get", 404, "not_found", "WebhookUID", WebhookUID=NOBODY)
 
 
 def test_kafka_away(start_service, work_folder, make_kafka, make_redis):

@@ -626,6 +626,23 @@ def test_view_that_is_being_rebuilt(door, rig):
     assert device.beat().status == 200
 
 
+def test_view_that_is_rebuilt_in_part(door, rig):
+    """A device that is not there yet must not be sent into a new bootstrap."""
+    known, other = rig.known(), rig.device()
+    marks = {f"{{d{rig.owners.partition(d.uid)}}}#" for d in (known, other)}
+    try:
+        for mark in marks:
+            rig.owners.wire("HSET", mark, "part", "1")
+        answer = other.beat()
+        assert_error(answer, 503, "unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert known.beat().status == 200
+    finally:
+        for mark in marks:
+            rig.owners.wire("HDEL", mark, "part")
+    assert_error(other.beat(), 409, "not_bootstrapped")
+
+
 # ---- coming and going ----
 
 

@@ -15,8 +15,9 @@
 #define LOG    "0123456789abcdef0123456789abcdef"
 #define OTHER  "fedcba9876543210fedcba9876543210"
 /* Partitions that no other test uses; one's number begins with the other's. */
-#define ONE 70
-#define TWO 700
+#define ONE   70
+#define TWO   700
+#define THREE 7000
 
 static int setup(void **state)
 {
@@ -39,7 +40,7 @@ static int setup(void **state)
         .password = password,
     });
     assert_ok(redis_connect(r));
-    assert_ok(view_reset(r, LETTER, (struct view_reset[]){{ONE, ""}, {TWO, ""}}, 2));
+    assert_ok(view_reset(r, LETTER, (struct view_reset[]){{ONE, ""}, {TWO, ""}, {THREE, ""}}, 3));
     *state = r;
     return 0;
 }
@@ -237,6 +238,37 @@ static void test_one_reset_drops_one_partition(void **state)
     assert_index(r, TWO, "i", "k 2");
 }
 
+static void test_absence_is_believed_of_a_whole_view_only(void **state)
+{
+    struct redis *r = *state;
+    CLEANUP(arena_deinit) struct arena arena = {0};
+    struct span name = span_str("k");
+    struct span value = {0};
+    struct view_mark mark = VIEW_MARK_NONE;
+    start_log(r, ONE);
+    assert_ok(apply_one(r, ONE, -1, 3, "other", "x", NULL, 0));
+    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
+    assert_true(mark.part);
+    assert_ok(view_load_append(r, LETTER, ONE, &name, 1));
+    assert_ok(view_load_collect(r, 1, &arena, &value, &mark));
+    assert_false(view_mark_whole(&mark));
+
+    const struct view_mark beyond = mark_at(LOG, 4);
+    const struct view_mark foreign = mark_at(OTHER, 3);
+    const struct view_mark end = mark_at(LOG, 3);
+    assert_err(view_whole(r, LETTER, ONE, &beyond), ERR_STALE);
+    assert_err(view_whole(r, LETTER, ONE, &foreign), ERR_STALE);
+    assert_err(view_whole(r, LETTER, TWO, &end), ERR_STALE); /* no view there at all */
+    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
+    assert_false(view_mark_whole(&mark));
+    assert_ok(view_whole(r, LETTER, ONE, &end));
+    assert_ok(view_load_append(r, LETTER, ONE, &name, 1));
+    assert_ok(view_load_collect(r, 1, &arena, &value, &mark));
+    assert_true(view_mark_whole(&mark));
+    assert_null(value.ptr);
+    assert_mark(r, ONE, LOG, 3);
+}
+
 static void test_calls_are_bounded(void **state)
 {
     struct redis *r = *state;
@@ -295,17 +327,65 @@ static void dump(struct redis *r, int partition, struct buf *to)
     }
 }
 
+/* Applies all changes in calls of `per_call` records, from the empty view on. */
+static void apply_in_calls(struct redis *r, int partition, const struct change *changes,
+                           int per_call)
+{
+    static struct view_record records[VIEW_WRITES_MAX];
+    struct view_write writes[VIEW_WRITES_MAX];
+    start_log(r, partition);
+    for (int from = 0; from < CHANGES; from += per_call) {
+        unsigned n = 0;
+        for (int i = from; i < CHANGES && i < from + per_call; i++, n++) {
+            view_record_init(&records[n]);
+            fill_change(&records[n], &changes[i], i);
+            writes[n] = (struct view_write){&records[n], i};
+        }
+        struct view_mark mark = VIEW_MARK_NONE;
+        assert_ok(
+            apply(r, partition, mark_at(LOG, from - 1), from + (int64_t)n - 1, writes, n, &mark));
+        while (n > 0) {
+            view_record_deinit(&records[--n]);
+        }
+    }
+    assert_mark(r, partition, LOG, CHANGES - 1);
+}
+
+/* Only the newest record of each key, as compaction leaves them. */
+static void apply_compacted(struct redis *r, int partition, const struct change *changes,
+                            const int64_t *newest)
+{
+    CLEANUP(view_record_deinit) struct view_record record;
+    view_record_init(&record);
+    start_log(r, partition);
+    for (int i = 0; i < CHANGES; i++) {
+        if (newest[changes[i].key] == i) {
+            fill_change(&record, &changes[i], i);
+            struct view_write write = {&record, i};
+            struct view_mark mark = VIEW_MARK_NONE;
+            assert_ok(apply(r, partition, mark_at(LOG, -1), i, &write, 1, &mark));
+        }
+    }
+    assert_mark(r, partition, LOG, CHANGES - 1);
+}
+
+static void assert_same_view(struct redis *r, int a, int b)
+{
+    CLEANUP_BUF struct buf one = BUF_INIT((size_t)1024 * 1024);
+    CLEANUP_BUF struct buf other = BUF_INIT((size_t)1024 * 1024);
+    dump(r, a, &one);
+    dump(r, b, &other);
+    assert_int_equal(one.len, other.len);
+    assert_memory_equal(one.ptr, other.ptr, one.len);
+}
+
 static void test_a_rebuilt_view_equals_the_live_one(void **state)
 {
     struct redis *r = *state;
     static struct change changes[CHANGES];
     int64_t newest[KEYS];
     uint32_t seed = 1;
-    CLEANUP(view_record_deinit) struct view_record record;
-    view_record_init(&record);
     memset(newest, -1, sizeof newest);
-    start_log(r, ONE);
-    start_log(r, TWO);
     for (int i = 0; i < CHANGES; i++) {
         seed = seed * 1664525u + 1013904223u;
         changes[i] = (struct change){.key = (int)(seed >> 8) % KEYS,
@@ -313,27 +393,15 @@ static void test_a_rebuilt_view_equals_the_live_one(void **state)
                                      .index = (int)(seed >> 16) % 4 - 1,
                                      .score = (double)(seed >> 4) / 1000.0};
         newest[changes[i].key] = i;
-        fill_change(&record, &changes[i], i);
-        struct view_write write = {&record, i};
-        struct view_mark mark = VIEW_MARK_NONE;
-        assert_ok(apply(r, ONE, mark_at(LOG, i - 1), i, &write, 1, &mark));
     }
-    for (int i = 0; i < CHANGES; i++) {
-        if (newest[changes[i].key] == i) {
-            fill_change(&record, &changes[i], i);
-            struct view_write write = {&record, i};
-            struct view_mark mark = VIEW_MARK_NONE;
-            assert_ok(apply(r, TWO, mark_at(LOG, -1), i, &write, 1, &mark));
-        }
-    }
-    CLEANUP_BUF struct buf live = BUF_INIT((size_t)1024 * 1024);
-    CLEANUP_BUF struct buf rebuilt = BUF_INIT((size_t)1024 * 1024);
-    dump(r, ONE, &live);
-    dump(r, TWO, &rebuilt);
-    assert_int_equal(live.len, rebuilt.len);
-    assert_memory_equal(live.ptr, rebuilt.ptr, live.len);
-    assert_mark(r, ONE, LOG, CHANGES - 1);
-    assert_mark(r, TWO, LOG, CHANGES - 1);
+    apply_in_calls(r, ONE, changes, 1);
+    apply_compacted(r, TWO, changes, newest);
+    assert_same_view(r, ONE, TWO);
+    /* several records of one key meet in one call */
+    apply_in_calls(r, THREE, changes, 7);
+    assert_same_view(r, ONE, THREE);
+    apply_in_calls(r, THREE, changes, VIEW_WRITES_MAX);
+    assert_same_view(r, ONE, THREE);
 }
 
 int main(void)
@@ -344,6 +412,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_index_entries_move_with_their_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_reset_drops_one_partition, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_absence_is_believed_of_a_whole_view_only, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_calls_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_rebuilt_view_equals_the_live_one, setup, teardown),
     };

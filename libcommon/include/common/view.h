@@ -4,11 +4,12 @@
  * topic and nothing else: it can be dropped at any instant and is rebuilt from the log, byte for
  * byte.
  *
- * Layout for topic letter L and partition p (one hash tag per partition, so every call touches one
- * slot): {Lp}:<view key>   the stored value: version, index entries, payload (view_value_*) {Lp}#
- * the view mark: hash {log, off}: id of the log and offset of the last state record applied
- *   {Lp}i:<name>      ordered indexes, kept by the apply call from the index entries inside the
- * stored values
+ * Layout for topic letter L and partition p, with one hash tag per partition, so that every call
+ * touches one slot:
+ * - {Lp}:<view key>: the stored value: version, index entries, payload (view_value_*)
+ * - {Lp}#: the view mark, a hash: `log`, id of the log; `off`, offset of the last state record
+ *   applied; `part` while the view is built anew, from its reset to view_whole
+ * - {Lp}i:<name>: ordered indexes, kept by the apply call from the entries inside stored values
  *
  * The mark travels with the data in every call, atomically: a reader of {Lp} learns which log
  * position it reads, a writer says which position it believes in. A view that lost something
@@ -34,12 +35,19 @@
 struct view_mark {
     char log[VIEW_LOG_ID_MAX];
     int64_t offset;
+    bool part; /* being built anew: what is there is true, what is absent may still come */
 };
 #define VIEW_MARK_NONE ((struct view_mark){.log = "", .offset = -1})
 
 static inline bool view_mark_eq(const struct view_mark *a, const struct view_mark *b)
 {
     return a->offset == b->offset && strcmp(a->log, b->log) == 0;
+}
+
+/* Whether a reader may take absence for what the log says up to the mark. */
+static inline bool view_mark_whole(const struct view_mark *mark)
+{
+    return mark->log[0] != 0 && !mark->part;
 }
 
 /* One entry of an ordered index. Spans are borrowed. An empty member stands for the view key
@@ -115,8 +123,8 @@ err_t view_mark_read(struct redis *r, char letter, int partition,
 
 /*
  * Drops the view of the partitions in `partitions` (one pass over the key space), then sets each
- * mark to (log, -1), from where the log is applied again. Used when a view belongs to another log,
- * stands beyond its log's end, or has no mark.
+ * mark to (log, -1, part), from where the log is applied again. Used when a view belongs to another
+ * log, stands beyond its log's end, or has no mark.
  */
 struct view_reset {
     int partition;
@@ -124,5 +132,11 @@ struct view_reset {
 };
 err_t view_reset(struct redis *r, char letter, const struct view_reset *resets,
                  unsigned n) MUST_USE;
+/*
+ * A view that was built anew has applied the whole log up to `mark`: readers may believe absence
+ * again. ERR_STALE: the view does not stand there (it was lost meanwhile), catch up again.
+ */
+err_t view_whole(struct redis *r, char letter, int partition,
+                 const struct view_mark *mark) MUST_USE;
 
 #endif
