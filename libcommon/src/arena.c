@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#define FIRST_BYTES ((size_t)8 * 1024) /* many arenas hold one small document */
 #define CHUNK_BYTES ((size_t)64 * 1024)
 #define KEEP_BYTES  ((size_t)1024 * 1024)
 #define ALIGNMENT   _Alignof(max_align_t)
@@ -14,12 +15,17 @@ struct arena_chunk {
 
 static void add_chunk(struct arena *a, size_t need)
 {
-    struct arena_chunk *c = a->spare;
-    if (c != NULL && c->size >= need) {
-        a->spare = c->next;
+    struct arena_chunk **at = &a->spare;
+    while (*at != NULL && (*at)->size < need) {
+        at = &(*at)->next;
+    }
+    struct arena_chunk *c = *at;
+    if (c != NULL) {
+        *at = c->next;
     } else {
-        size_t size = need > CHUNK_BYTES ? need : CHUNK_BYTES;
-        c = xcalloc(1, sizeof *c + size);
+        size_t size = a->chunks == NULL && a->spare == NULL ? FIRST_BYTES : CHUNK_BYTES;
+        size = need > size ? need : size;
+        c = xrealloc(NULL, 1, sizeof *c + size); /* zeroed piece by piece as it is handed out */
         c->size = size;
     }
     c->used = 0;
@@ -75,7 +81,7 @@ void arena_clear(struct arena *a)
     while (a->chunks != NULL) {
         struct arena_chunk *c = a->chunks;
         a->chunks = c->next;
-        if (c->size == CHUNK_BYTES && kept < KEEP_BYTES) {
+        if (c->size <= CHUNK_BYTES && kept < KEEP_BYTES) {
             kept += c->size;
             c->next = a->spare;
             a->spare = c;

@@ -427,10 +427,11 @@ err_t codec_decode(const struct codec_table *table, enum codec_mode mode, const 
 err_t codec_decode_text(const struct codec_table *table, enum codec_mode mode, struct span text,
                         const struct json_limits *limits, void *out, struct fault *fault)
 {
-    memset(out, 0, table->size);
-    CLEANUP_JSON cJSON *tree = NULL;
-    err_t e = json_decode(text, limits, &tree, fault);
+    CLEANUP(arena_deinit) struct arena arena = {0};
+    const cJSON *tree = NULL;
+    err_t e = json_read(text, limits, &arena, &tree, fault);
     if (e != ERR_OK) {
+        memset(out, 0, table->size);
         return e;
     }
     return codec_decode(table, mode, tree, out, fault);

@@ -3,9 +3,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <sys/random.h>
+
+#include "digest_internal.h"
 
 void random_bytes(void *out, size_t len)
 {
@@ -52,7 +53,7 @@ CLEANUP_DEFINE(EVP_MD_CTX *, EVP_MD_CTX_free);
 static EVP_MD_CTX *sha1_start(const struct uuid *name_space)
 {
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    int ok = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha1(), NULL) == 1 &&
+    int ok = hash != NULL && EVP_DigestInit_ex(hash, digest_md_sha1(), NULL) == 1 &&
              EVP_DigestUpdate(hash, name_space->bytes, sizeof name_space->bytes) == 1;
     assert(ok); /* SHA-1 for names is in every provider we run with */
     (void)ok;
@@ -274,19 +275,32 @@ err_t base64_decode(struct span text, enum base64_form form, uint8_t *out, size_
     if (len > max) {
         return ERR_TOO_LARGE;
     }
+    size_t i = 0;
+    for (; i + 4 <= text.len; i += 4) {
+        int a = base64_value(text.ptr[i], form);
+        int b = base64_value(text.ptr[i + 1], form);
+        int c = base64_value(text.ptr[i + 2], form);
+        int d = base64_value(text.ptr[i + 3], form);
+        if ((a | b | c | d) < 0) {
+            return ERR_INVALID;
+        }
+        unsigned group = (unsigned)a << 18 | (unsigned)b << 12 | (unsigned)c << 6 | (unsigned)d;
+        *out++ = (uint8_t)(group >> 16);
+        *out++ = (uint8_t)(group >> 8);
+        *out++ = (uint8_t)group;
+    }
     unsigned bits = 0; /* the lowest `pending` bits wait for the next character */
     unsigned pending = 0;
-    size_t written = 0;
-    for (size_t i = 0; i < text.len; i++) {
+    for (; i < text.len; i++) {
         int value = base64_value(text.ptr[i], form);
         if (value < 0) {
             return ERR_INVALID;
         }
-        bits = (bits << 6 | (unsigned)value) & 0xffff;
+        bits = bits << 6 | (unsigned)value;
         pending += 6;
         if (pending >= 8) {
             pending -= 8;
-            out[written++] = (uint8_t)(bits >> pending);
+            *out++ = (uint8_t)(bits >> pending);
         }
     }
     if ((bits & ((1U << pending) - 1)) != 0) { /* a second spelling of the same bytes */

@@ -71,7 +71,7 @@ err_t json_decode(struct span text, const struct json_limits *limits, cJSON **re
                   struct fault *fault)
 {
     assert(limits->max_depth <= JSON_DEPTH_MAX);
-    err_t e = json_scan(text, limits, fault);
+    err_t e = json_scan(text, limits, NULL, NULL, fault);
     if (e != ERR_OK) {
         return e;
     }
@@ -85,6 +85,21 @@ err_t json_decode(struct span text, const struct json_limits *limits, cJSON **re
     }
     *ret = TAKE(tree);
     return ERR_OK;
+}
+
+err_t json_read(struct span text, const struct json_limits *limits, struct arena *arena,
+                const cJSON **ret, struct fault *fault)
+{
+    assert(limits->max_depth <= JSON_DEPTH_MAX);
+    cJSON *tree = NULL;
+    err_t e = json_scan(text, limits, arena, &tree, fault);
+    if (e == ERR_OK) {
+        e = refuse_duplicates(tree, fault);
+    }
+    if (e == ERR_OK) {
+        *ret = tree;
+    }
+    return e;
 }
 
 bool json_integer(const cJSON *value, int64_t *ret)

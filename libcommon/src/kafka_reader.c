@@ -3,7 +3,7 @@
 #include "kafka_internal.h"
 
 #define DEFAULT_FETCH_WAIT_MS 50
-#define DEFAULT_QUEUED_KBYTES 65536 /* more than a second of work, see kafka_internal.h */
+#define DEFAULT_QUEUED_KBYTES 16384 /* more than a second of work, see kafka_internal.h */
 
 /* A partition being read. The simple (group-less) consumer of librdkafka: each partition starts and
  * stops by itself, all deliver into one queue. */

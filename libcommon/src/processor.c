@@ -71,10 +71,12 @@ void proc_back_off(struct processor *p, const char *what, err_t e)
     uint64_t random = 0;
     random_bytes(&random, sizeof random);
     int64_t wait_ms = backoff_next_ms(&p->back_off, random);
+    const char *text = redis_error_text(p->redis);
     p->retry_at_ms = proc_mono(p) + wait_ms;
     log_limited(LOG_LEVEL_WARN, NULL, "processor_waits", LOG_STR("app", p->app->name),
                 LOG_STR("at", what), LOG_ERR("error", e),
-                LOG_STR("redis", redis_error_text(p->redis)), LOG_INT("wait_ms", wait_ms));
+                LOG_STR("redis", text[0] != 0 ? text : redis_error_text(p->recovery_redis)),
+                LOG_INT("wait_ms", wait_ms));
 }
 
 /* ---- the loop ---- */
@@ -346,6 +348,7 @@ err_t processor_new(const struct processor_app *app, void *ctx,
     random_bytes(run, sizeof run);
     hex_format(span_of(run, sizeof run), p->run_id);
     p->redis = redis_of(p, options->redis_address);
+    p->recovery_redis = redis_of(p, options->redis_address);
     kafka_batch_init(&p->batch, PROC_POLL_MAX);
     p->records = xcalloc(VIEW_WRITES_MAX, sizeof *p->records);
     for (unsigned i = 0; i < VIEW_WRITES_MAX; i++) {
@@ -436,6 +439,7 @@ void processor_free(struct processor *p)
     (void)pthread_mutex_destroy(&p->live_lock);
     free(p->live);
     redis_free(p->redis);
+    redis_free(p->recovery_redis);
     kafka_batch_deinit(&p->batch);
     for (unsigned i = 0; i < VIEW_WRITES_MAX && p->records != NULL; i++) {
         view_record_deinit(&p->records[i]);

@@ -3,7 +3,8 @@
 
 #include "common/log.h"
 
-#define INIT_TIMEOUT_MS 30000
+#define INIT_TIMEOUT_MS   30000
+#define READ_AHEAD_KBYTES 98304 /* of state: more than a rebuild applies in a second */
 
 /* ---- the assignment: called inside kafka_consumer_poll, so never while a transaction is open ----
  */
@@ -82,6 +83,7 @@ static err_t claim(struct processor *p)
 err_t proc_clients_make(struct processor *p)
 {
     struct kafka_config config = kafka_config_of(p);
+    const struct kafka_reader_config reader = {.queued_max_kbytes = READ_AHEAD_KBYTES};
     struct kafka_txn_config txn = {.transactional_id = p->transactional_id,
                                    .transaction_timeout_ms =
                                        (int)p->options.transaction_timeout_ms};
@@ -99,7 +101,7 @@ err_t proc_clients_make(struct processor *p)
         e = claim(p);
     }
     if (e == ERR_OK) {
-        e = kafka_reader_new(&config, &(struct kafka_reader_config){0}, NULL, &p->reader);
+        e = kafka_reader_new(&config, &reader, NULL, &p->reader);
     }
     if (e == ERR_OK) {
         e = kafka_consumer_new(&config, &consumer, NULL, &p->consumer);

@@ -168,6 +168,7 @@ struct processor {
     struct processor_metrics *metrics; /* never NULL */
 
     struct redis *redis;
+    struct redis *recovery_redis; /* its calls stay under way between steps */
     struct pool *pool;
     struct kafka_consumer *consumer;
     struct kafka_txn *txn;

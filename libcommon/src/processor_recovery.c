@@ -47,7 +47,7 @@ struct recovery {
     unsigned count;
     struct kafka_batch batch;
     struct recovering *owed[APPLY_DEPTH]; /* whose apply calls are under way, oldest first */
-    unsigned owed_count;                  /* 0 between steps: live partitions use the connection */
+    unsigned owed_count;
     int64_t started_ms;
     uint64_t records;
 };
@@ -99,9 +99,7 @@ void recovery_drop(struct processor *p)
             kafka_reader_stop(p->reader, p->app->state_topic, r->items[i].part->number);
         }
     }
-    if (redis_owed(p->redis) > 0) {
-        redis_abandon(p->redis);
-    }
+    redis_abandon(p->recovery_redis);
     kafka_batch_deinit(&r->batch);
     free(r->items);
     free(r);
@@ -147,7 +145,7 @@ static err_t step_watermark(struct processor *p, struct recovering *item)
     err_t e = kafka_reader_high_watermark(p->reader, p->app->state_topic, item->part->number,
                                           WATERMARK_TIMEOUT_MS, &item->high_watermark);
     if (e == ERR_OK) {
-        e = view_mark_read(p->redis, p->app->view_letter, item->part->number, &item->mark);
+        e = view_mark_read(p->recovery_redis, p->app->view_letter, item->part->number, &item->mark);
     }
     if (e == ERR_OK) {
         e = kafka_reader_start(p->reader, p->app->state_topic, item->part->number,
@@ -188,7 +186,7 @@ static err_t reset_views(struct processor *p, struct recovery *r)
         return ERR_OK;
     }
     log_info(NULL, "view_dropped", LOG_STR("app", p->app->name), LOG_UINT("partitions", n));
-    return view_reset(p->redis, p->app->view_letter, resets, n);
+    return view_reset(p->recovery_redis, p->app->view_letter, resets, n);
 }
 
 static err_t start_reading(struct processor *p, struct recovery *r)
@@ -210,12 +208,15 @@ static void take_log_id(struct processor *p, struct recovering *item, const stru
     if (item->log[0] != 0) {
         return; /* the read-ahead behind the first record */
     }
-    if (m->eof || !span_eq(m->key, span_str(LOG_ID_KEY)) || !proc_log_id(m->value, item->log)) {
-        log_limited(LOG_LEVEL_ERROR, NULL, "state_partition_without_log_id",
-                    LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
-                    LOG_STR("remedy", "run fleetseal-topics apply"));
-        p->retry_at_ms = proc_mono(p) + 1000;
+    if (!m->eof && span_eq(m->key, span_str(LOG_ID_KEY)) && proc_log_id(m->value, item->log)) {
+        /* It starts again where the view stands; until then nothing more is worth fetching. */
+        kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
+        return;
     }
+    log_limited(LOG_LEVEL_ERROR, NULL, "state_partition_without_log_id",
+                LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
+                LOG_STR("remedy", "run fleetseal-topics apply"));
+    p->retry_at_ms = proc_mono(p) + 1000;
 }
 
 static bool all_log_ids_known(const struct recovery *r)
@@ -238,7 +239,7 @@ static err_t settle_oldest(struct processor *p, struct recovery *r)
     struct view_mark mark = VIEW_MARK_NONE;
     r->owed_count--;
     memmove(r->owed, r->owed + 1, r->owed_count * sizeof(struct recovering *));
-    err_t e = view_apply_collect(p->redis, &mark);
+    err_t e = view_apply_collect(p->recovery_redis, &mark);
     if (e == ERR_OK && mark.offset > item->mark.offset) {
         item->mark = mark; /* another owner was quicker */
     }
@@ -260,15 +261,15 @@ static err_t apply(struct processor *p, struct recovery *r, struct recovering *i
 {
     err_t e = r->owed_count == APPLY_DEPTH ? settle_oldest(p, r) : ERR_OK;
     if (e == ERR_OK) {
-        e = view_apply_append(p->redis, p->app->view_letter, item->part->number, &item->mark, end,
-                              writes, n);
+        e = view_apply_append(p->recovery_redis, p->app->view_letter, item->part->number,
+                              &item->mark, end, writes, n);
     }
     if (e != ERR_OK) {
         return e;
     }
     r->owed[r->owed_count++] = item;
     item->mark.offset = end > item->mark.offset ? end : item->mark.offset;
-    return redis_flush(p->redis);
+    return redis_flush(p->recovery_redis);
 }
 
 /* `n` messages of one partition, in order, as one apply call. */
@@ -303,7 +304,7 @@ static err_t finish(struct processor *p, struct recovery *r, struct recovering *
 {
     err_t e = settle(p, r);
     if (e == ERR_OK && item->anew) {
-        e = view_whole(p->redis, p->app->view_letter, item->part->number, &item->mark);
+        e = view_whole(p->recovery_redis, p->app->view_letter, item->part->number, &item->mark);
     }
     if (e != ERR_OK) {
         return e;
@@ -377,9 +378,6 @@ static err_t take_batch(struct processor *p, struct recovery *r)
             e = apply_run(p, r, item, m, n);
         }
     }
-    if (e == ERR_OK) {
-        e = settle(p, r);
-    }
     kafka_batch_clear(&r->batch);
     return e;
 }
@@ -424,7 +422,7 @@ void recovery_step(struct processor *p, int may_wait_ms)
     if (p->recovery == NULL) {
         /* A store that evicts would drop records behind the mark's back: nothing may be decided on
          * it. */
-        err_t fit = redis_check_noeviction(p->redis);
+        err_t fit = redis_check_noeviction(p->recovery_redis);
         if (fit != ERR_OK) {
             proc_back_off(p, "redis", fit);
             return;

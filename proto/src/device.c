@@ -175,8 +175,9 @@ err_t device_decode(struct span json, struct device **ret, struct fault *fault)
 {
     struct json_limits limits = JSON_LIMITS_DEFAULT;
     limits.max_bytes = DEVICE_RECORD_MAX;
-    CLEANUP_JSON cJSON *root = NULL;
-    err_t e = json_decode(json, &limits, &root, fault);
+    CLEANUP(arena_deinit) struct arena arena = {0};
+    const cJSON *root = NULL;
+    err_t e = json_read(json, &limits, &arena, &root, fault);
     if (e != ERR_OK) {
         return e;
     }

@@ -1,7 +1,8 @@
 /*
- * Targets: json_decode, json_encode, codec_decode, codec_encode, codec_copy, codec_free.
- * Promises: no input crashes or leaks; what is accepted is written as something that is accepted
- * again and then stays the same to the byte; a copy encodes like its original.
+ * Targets: json_decode, json_read, json_encode, codec_decode, codec_encode, codec_copy, codec_free.
+ * Promises: no input crashes or leaks; json_read takes what json_decode takes, and as the same;
+ * what is accepted is written as something that is accepted again and then stays the same to the
+ * byte; a copy encodes like its original.
  */
 #include "common/codec.h"
 #include "fuzz.h"
@@ -67,6 +68,15 @@ static const struct json_limits outside = {.max_bytes = 4096, .max_depth = 8, .m
 /* What we write may be longer: an escape takes more room than the character. */
 static const struct json_limits own = {.max_bytes = 1 << 20, .max_depth = 8, .max_values = 200};
 
+static void check_read(struct span input, const cJSON *decoded, err_t wanted)
+{
+    CLEANUP(arena_deinit) struct arena arena = {0};
+    const cJSON *tree = NULL;
+    struct fault fault;
+    FUZZ_MUST(json_read(input, &outside, &arena, &tree, &fault) == wanted);
+    FUZZ_MUST(wanted != ERR_OK || cJSON_Compare(tree, decoded, true));
+}
+
 static void check_tree(struct span input)
 {
     CLEANUP_JSON cJSON *tree = NULL;
@@ -74,7 +84,9 @@ static void check_tree(struct span input)
     CLEANUP_BUF struct buf first = BUF_INIT(1 << 20);
     CLEANUP_BUF struct buf second = BUF_INIT(1 << 20);
     struct fault fault;
-    if (json_decode(input, &outside, &tree, &fault) != ERR_OK) {
+    err_t e = json_decode(input, &outside, &tree, &fault);
+    check_read(input, tree, e);
+    if (e != ERR_OK) {
         return;
     }
     FUZZ_MUST(json_encode(tree, &first) == ERR_OK);

@@ -13,7 +13,7 @@ struct kafka_reader;
 struct kafka_reader_config {
     bool uncommitted;      /* also deliver records of open and aborted transactions */
     int fetch_wait_max_ms; /* 0: 50 */
-    int queued_max_kbytes; /* read ahead, all partitions together; 0: 65536 */
+    int queued_max_kbytes; /* read ahead, all partitions together; 0: 16384 */
 };
 
 /* ERR_INVALID (`ret_fault`, may be NULL), ERR_INTERNAL. */

@@ -9,6 +9,55 @@ static err_t decode(const char *text, cJSON **ret, struct fault *fault)
     return json_decode(span_str(text), &JSON_LIMITS_DEFAULT, ret, fault);
 }
 
+/* json_read is the same reader, with another place for the tree. */
+static void assert_read_refuses_too(struct span text, const struct json_limits *limits, err_t e)
+{
+    CLEANUP(arena_deinit) struct arena arena = {0};
+    const cJSON *tree = NULL;
+    assert_err(json_read(text, limits, &arena, &tree, NULL), e);
+    assert_null(tree);
+}
+
+/* Every node of both, and the order of their children. */
+static void assert_same_tree(const cJSON *a, const cJSON *b)
+{
+    assert_int_equal(a->type & 0xff, b->type & 0xff);
+    assert_int_equal(a->valueint, b->valueint);
+    assert_memory_equal(&a->valuedouble, &b->valuedouble, sizeof a->valuedouble);
+    assert_int_equal(a->string != NULL, b->string != NULL);
+    assert_string_equal(a->string ? a->string : "", b->string ? b->string : "");
+    assert_string_equal(a->valuestring ? a->valuestring : "", b->valuestring ? b->valuestring : "");
+    assert_int_equal(cJSON_GetArraySize(a), cJSON_GetArraySize(b));
+    const cJSON *other = b->child;
+    for (const cJSON *child = a->child; child != NULL; child = child->next, other = other->next) {
+        assert_same_tree(child, other);
+        assert_ptr_equal(child->next == NULL ? a->child->prev : child->next->prev, child);
+    }
+}
+
+static void test_read_gives_the_tree_of_decode(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "null",
+        " [ true , false , null ] ",
+        "{\"a\":{\"b\":[[],{},[1,[2]]]},\"\":\"\"}",
+        "[0,-0,7,-7,12345678901234,123456789012345,1234567890123456,-9007199254740991]",
+        "[0.5,-2.25,1e2,1E-2,-0.0,2147483647,2147483648,-2147483648,-2147483649,3e0]",
+        "\"\\\" \\\\ \\/ \\b\\f\\n\\r\\t\"",
+        "\"\\u0041\\u00e9\\u07ff\\u0800\\uffff\\ud800\\udc00\\udbff\\udfff\\uD83D\\uDE00!\"",
+        "{\"\\u006b\\n\":\"caf\xc3\xa9 \xf0\x9f\x98\x80 plain\"}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CLEANUP(arena_deinit) struct arena arena = {0};
+        CLEANUP_JSON cJSON *decoded = NULL;
+        const cJSON *read = NULL;
+        assert_ok(decode(texts[i], &decoded, NULL));
+        assert_ok(json_read(span_str(texts[i]), &JSON_LIMITS_DEFAULT, &arena, &read, NULL));
+        assert_same_tree(read, decoded);
+    }
+}
+
 static void test_refuses_what_is_not_json(void **state)
 {
     (void)state;
@@ -75,6 +124,7 @@ static void test_refuses_what_is_not_json(void **state)
         assert_null(tree);
         assert_string_equal(fault.code, "json_invalid");
         assert_true(fault.text[0] != 0);
+        assert_read_refuses_too(span_str(bad[i]), &JSON_LIMITS_DEFAULT, ERR_INVALID);
     }
 }
 
@@ -85,6 +135,8 @@ static void test_refuses_a_nul_byte(void **state)
     assert_err(json_decode(span_of("{}\0", 3), &JSON_LIMITS_DEFAULT, &tree, NULL), ERR_INVALID);
     assert_err(json_decode(span_of("\"a\0b\"", 5), &JSON_LIMITS_DEFAULT, &tree, NULL), ERR_INVALID);
     assert_err(json_decode(span_of(NULL, 0), &JSON_LIMITS_DEFAULT, &tree, NULL), ERR_INVALID);
+    assert_read_refuses_too(span_of("\"a\0b\"", 5), &JSON_LIMITS_DEFAULT, ERR_INVALID);
+    assert_read_refuses_too(span_of(NULL, 0), &JSON_LIMITS_DEFAULT, ERR_INVALID);
 }
 
 static void test_limits_are_exact(void **state)
@@ -98,6 +150,9 @@ static void test_limits_are_exact(void **state)
     assert_err(json_decode(span_str("[1,2,3]"), &limits, &tree, &fault), ERR_TOO_LARGE);
     assert_err(json_decode(span_str("[1,  22]"), &limits, &tree, &fault), ERR_TOO_LARGE);
     assert_ok(json_decode(span_str("[[ 1 ]]"), &limits, &tree, &fault));
+    assert_read_refuses_too(span_str("[[[]]]"), &limits, ERR_TOO_LARGE);
+    assert_read_refuses_too(span_str("[1,2,3]"), &limits, ERR_TOO_LARGE);
+    assert_read_refuses_too(span_str("[1,  22]"), &limits, ERR_TOO_LARGE);
     cJSON_Delete(tree);
 }
 
@@ -199,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_deep_nesting_costs_nothing),
         cmocka_unit_test(test_many_members_are_compared_quickly),
         cmocka_unit_test(test_what_is_accepted_comes_back_the_same),
+        cmocka_unit_test(test_read_gives_the_tree_of_decode),
         cmocka_unit_test(test_getters_name_the_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
