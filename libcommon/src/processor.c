@@ -10,6 +10,7 @@
 #include "common/log.h"
 
 #define SPACING_DEFAULT_MS 20
+#define SPACING_MAX_MS     200
 #define IDLE_POLL_MS       100
 #define CLOSE_TIMEOUT_MS   3000
 #define PATIENCE_SLICE_MS  1000
@@ -203,7 +204,12 @@ static void work_round(struct processor *p)
     }
     round_end(p);
     backoff_reset(&p->back_off);
-    p->next_begin_ms = proc_mono(p) + p->options.transaction_spacing_ms;
+    /* As long a pause as the work took, at least: a transaction costs the broker by the partitions
+     * it touches, not by its records, so the busier everything is the more of them share one. */
+    int64_t ended = proc_mono(p);
+    int64_t took = ended - started < SPACING_MAX_MS ? ended - started : SPACING_MAX_MS;
+    int64_t spacing = p->options.transaction_spacing_ms;
+    p->next_begin_ms = ended + (took > spacing ? took : spacing);
 }
 
 static int by_number(const void *a, const void *b)

@@ -165,10 +165,11 @@ struct processor_options {
     const char *redis_address;
     const char *redis_user;
     const char *redis_password;
-    const struct clock *clock;       /* NULL: the system clock */
-    unsigned batch_max;              /* requests per transaction; 0: 1000 */
-    unsigned transaction_spacing_ms; /* least time from a commit to the next begin unless a batch is
-                                        full; 0: 20 */
+    const struct clock *clock; /* NULL: the system clock */
+    unsigned batch_max;        /* requests per transaction; 0: 1000 */
+    unsigned
+        transaction_spacing_ms;      /* least time from a commit to the next begin unless a batch is
+                                        full; longer (up to 200) when the round took longer; 0: 20 */
     unsigned transaction_timeout_ms; /* 0: 10000 */
     unsigned session_timeout_ms;     /* 0: 30000 */
     unsigned workers;                /* verify/sign threads; 0: number of cores */
