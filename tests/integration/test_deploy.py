@@ -1,0 +1,27 @@
+"""The scripts of deploy/ where a chance decides what they meet."""
+
+import os
+
+import harness
+
+# Answers the first call with 16 bytes whose URL-safe form begins with a dash, the others as the real one.
+DASH_FIRST = """#!/bin/sh
+[ -e "$0.asked" ] && exec {real} "$@"
+cat >/dev/null
+: >"$0.asked"
+echo +AAAAAAAAAAAAAAAAAAAAA==
+"""
+
+
+def test_a_cluster_id_never_begins_with_a_dash(work_folder):
+    stub = work_folder / "bin" / "base64"
+    stub.parent.mkdir()
+    stub.write_text(DASH_FIRST.format(real=harness.run("sh", "-c", "command -v base64").stdout.strip()))
+    stub.chmod(0o755)
+    folder = work_folder / "kafka"
+    path = f"{stub.parent}:{os.environ['PATH']}"
+    try:
+        harness.run(harness.DEPLOY / "kafka" / "start", folder, timeout=120, env={"PATH": path})
+    finally:
+        harness.run(harness.DEPLOY / "kafka" / "stop", folder, timeout=60)
+    assert stub.with_name("base64.asked").exists()
