@@ -1,4 +1,5 @@
 /* The server over real sockets: what it serves, what it refuses and how, and what it cuts. */
+#include <microhttpd.h>
 #include <poll.h>
 
 #include "http_rig.h"
@@ -24,12 +25,16 @@ static int teardown(void **state)
 
 /* ---- refusals ---- */
 
+#define LIBRARY_1_0 (MHD_VERSION >= 0x01000000)
+/* What libmicrohttpd refuses since 1.0 before we are asked. */
+#define UNTIL_1_0(type) (LIBRARY_1_0 ? NULL : (type))
+
 static void refuses_with_the_error_shape(void **state)
 {
     struct rig *rig = *state;
     static const struct {
         const char *request;
-        const char *type; /* NULL: libmicrohttpd answers by itself */
+        const char *type; /* NULL: libmicrohttpd answers by itself, and closes */
         int status;
         bool closes;
     } rows[] = {
@@ -39,15 +44,15 @@ static void refuses_with_the_error_shape(void **state)
          "bad_request", 400, true},
         {"POST /v1/echo HTTP/1.1\r\n" HOST
          "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-         "bad_request", 400, true},
+         UNTIL_1_0("bad_request"), 400, true},
         {"POST /v1/echo HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-         "bad_request", 400, true},
-        {"POST /v1/echo HTTP/1.1\r\n" HOST "Content-Length : 3\r\n\r\nabc", "bad_request", 400,
-         true},
+         UNTIL_1_0("bad_request"), 400, true},
+        {"POST /v1/echo HTTP/1.1\r\n" HOST "Content-Length : 3\r\n\r\nabc",
+         UNTIL_1_0("bad_request"), 400, true},
         {"POST /v1/echo HTTP/1.1\r\n" HOST "\r\n", "bad_request", 400, true},
         {"GET /v1/things/1 HTTP/1.1\r\n" HOST HOST "\r\n", "bad_request", 400, true},
-        {"GET /v1/things/1 HTTP/1.1\r\n\r\n", "bad_request", 400, true},
-        {"GET /v1/things/1 2 HTTP/1.1\r\n" HOST "\r\n", "bad_request", 400, false},
+        {"GET /v1/things/1 HTTP/1.1\r\n\r\n", UNTIL_1_0("bad_request"), 400, true},
+        {"GET /v1/things/1 2 HTTP/1.1\r\n" HOST "\r\n", UNTIL_1_0("bad_request"), 400, false},
         {"GET /v1/things/1 HTTP/1.0\r\n\r\n", "bad_request", 400, true},
         {"GET /v1/things/1 HTTP/1.1\r\nno colon\r\n\r\n", NULL, 400, true},
         {"GET /v1/things/1 HTTP/1.1\r\n" HOST "Authorization: a\r\nAuthorization: b\r\n\r\n",
@@ -83,7 +88,7 @@ static void refuses_with_the_error_shape(void **state)
             (rows[i].type != NULL && strncmp(r.body, expected, strlen(expected)) != 0)) {
             fail_msg("row %zu: %d %s", i, r.status, r.body);
         }
-        if (rows[i].closes) {
+        if (rows[i].type == NULL || rows[i].closes) {
             if (!wire_ended(&wire)) {
                 fail_msg("row %zu stays open: %s", i, r.head);
             }
@@ -245,7 +250,7 @@ static void counts_chunked_bodies(void **state)
     static char chunk[2048];
     struct wire_response r;
     rig_start(rig);
-    wire_ask(rig->port, CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", &r);
+    wire_ask(rig->port, CHUNKED "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", &r);
     assert_int_equal(r.status, 200);
     assert_string_equal(r.body, "abcde");
     RIG_WAIT(rig, rig->ended == 1); /* told on another loop's thread, perhaps after the next one */
@@ -260,6 +265,43 @@ static void counts_chunked_bodies(void **state)
     wire_close(&wire);
     RIG_WAIT(rig, rig->ended == 2);
     assert_int_equal(rig->last.body_bytes_in, sizeof chunk);
+}
+
+/*
+ * Chunk extensions are to be ignored. libmicrohttpd 1.0.1 leaves the line feed of their line unread
+ * and then finds the chunk a byte too long: such a request is refused and its connection closed,
+ * and what stands behind it, here in the trailers of one with an extension at its last chunk, is
+ * not taken for a request.
+ */
+static void chunk_extensions_hide_nothing(void **state)
+{
+    struct rig *rig = *state;
+    static const struct {
+        const char *request;
+        const char *body;
+    } rows[] = {
+        {CHUNKED "3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", "abcde"},
+        {CHUNKED "3\r\nabc\r\n0;x=y\r\n\r\n", "abc"},
+        {CHUNKED "3\r\nabc\r\n0;x=y\r\nGET /v1/nothing HTTP/1.1: x\r\n" HOST "\r\n", "abc"},
+    };
+    struct wire_response r;
+    rig_start(rig);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct wire wire = wire_open(rig->port);
+        assert_true(wire_send(&wire, rows[i].request));
+        wire_read(&wire, &r);
+        if (r.status == 200 || !LIBRARY_1_0) {
+            assert_int_equal(r.status, 200);
+            assert_string_equal(r.body, rows[i].body);
+            assert_true(wire_send(&wire, "GET /v1/things/1 HTTP/1.1\r\n" HOST "\r\n"));
+            wire_read(&wire, &r);
+            assert_int_equal(r.status, 200);
+        } else {
+            assert_int_equal(r.status, 400);
+            assert_true(wire_ended(&wire));
+        }
+        wire_close(&wire);
+    }
 }
 
 /* A body that never ends is cut, whatever it promises. */
@@ -651,6 +693,7 @@ int main(void)
         RIG_TEST(refuses_a_large_body_early),
         RIG_TEST(answers_expect_before_the_body),
         RIG_TEST(counts_chunked_bodies),
+        RIG_TEST(chunk_extensions_hide_nothing),
         RIG_TEST(cuts_endless_chunks),
         RIG_TEST(bounds_the_memory_of_bodies),
         RIG_TEST(serves_what_is_routed),
