@@ -121,6 +121,15 @@ def assert_error(answer, status, kind, field=None):
     return error
 
 
+def assert_broken_off(answer):
+    """What broken HTTP gets: an answer of 400 that ends the connection, or its end only. What libmicrohttpd refuses by itself it
+    says in its own words; since 1.0 that is, among others, a request without Host."""
+    if answer is not None:
+        assert answer.status in (400, 501) and answer.headers["Connection"].lower() == "close"
+        if answer.headers["Content-Type"] == "application/json":
+            assert_error(answer, answer.status, answer.json()["type"])
+
+
 def payload_of(device, exchange, **changes):
     if exchange == "bootstrap":
         return device.bootstrap_payload(**changes)
@@ -269,19 +278,15 @@ def test_chunked_body_that_never_ends(door, rig):
     ],
 )
 def test_ambiguous_framing(door, rig, head):
-    """An answer of 400, or a closed connection; never a second request inside the body. Where HTTP itself is broken the library
-    beneath answers, in its own words."""
+    """Never a second request inside the body."""
     text = f"POST /v1/device/heartbeat HTTP/1.1\r\nHost: door\r\nContent-Type: application/json\r\n{head}\r\n{{}}"
     answer = rig.device().send(text.encode() + b"GET /smuggled HTTP/1.1\r\nHost: door\r\n\r\n")
-    if answer is not None:
-        assert answer.status in (400, 501) and answer.headers["Connection"].lower() == "close"
-        if answer.headers["Content-Type"] == "application/json":
-            assert_error(answer, answer.status, answer.json()["type"])
+    assert_broken_off(answer)
 
 
 def test_without_host(door, rig):
-    answer = rig.device().send(b"POST /v1/device/heartbeat HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
-    assert answer is None or assert_error(answer, 400, answer.json()["type"])
+    head = b"POST /v1/device/heartbeat HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    assert_broken_off(rig.device().send(head))
 
 
 def test_headers_of_a_megabyte(door, rig):

@@ -16,7 +16,8 @@ import openapi
 
 
 def make_server_tls(folder):
-    """A throw-away CA and a certificate for 127.0.0.1; returns the paths (ca, certificate, key)."""
+    """A throw-away CA and a certificate for 127.0.0.1; returns the paths (ca, certificate, key). With the extensions of RFC 5280:
+    since Python 3.13 a client refuses a chain without key identifiers and key usage (VERIFY_X509_STRICT is the default)."""
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
 
@@ -33,6 +34,9 @@ def make_server_tls(folder):
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=2))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(not is_ca, False, False, False, False, is_ca, is_ca, False, False), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         )
         if not is_ca:
             addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
