@@ -64,14 +64,21 @@ static void publish_status(struct work *w, const struct device_request *r,
     work_emit(w, TOPIC_CERTIFICATES, span_str(r->uid), span_str(key), buf_span(&json), NULL, 0);
 }
 
+/* Who is told: whoever ordered, even if the device turns out to be another domain's; for what a
+ * device sends, its owner. */
 static void domain_text(const struct device_request *r, const struct device *d,
                         char out[UUID_TEXT_SIZE])
 {
+    bool ordered = r->kind == DEVICE_ORDER_RENEW || r->kind == DEVICE_ORDER_UNBLOCK;
+    struct uuid domain = {{0}};
+    if (ordered && uuid_parse(span_str(r->envelope.domain), &domain) != ERR_OK) {
+        domain = (struct uuid){{0}};
+    } else if (!ordered && d != NULL) {
+        domain = d->domain;
+    }
     out[0] = 0;
-    if (d != NULL && !uuid_is_zero(&d->domain)) {
-        uuid_format(&d->domain, out);
-    } else if (r->kind == DEVICE_ORDER_RENEW || r->kind == DEVICE_ORDER_UNBLOCK) {
-        memcpy(out, r->envelope.domain, UUID_TEXT_SIZE); /* whose order was refused */
+    if (!uuid_is_zero(&domain)) {
+        uuid_format(&domain, out);
     }
 }
 

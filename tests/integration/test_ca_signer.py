@@ -215,6 +215,23 @@ def test_forged_messages_are_refused_at_the_owner(signer, stack, domain, profile
     assert len(stack.records("fleetseal.certificates", uid=device.uid, type="certificate.v1")) == 1
 
 
+def test_an_order_for_another_domains_device_is_told_to_nobody_but_who_ordered(signer, stack, domain, profile):
+    device = owners.Device(stack, profile)
+    device.installed()
+    stranger, operation = str(uuid.uuid4()), str(uuid.uuid4())
+    body = {"uid": device.uid, "operation": operation, "order": str(uuid.uuid4())}
+    stack.send(
+        "fleetseal.device.requests", "device.renew.v1", device.uid, body, domain=stranger, request=operation, reply_to=""
+    )
+
+    def told():
+        return [e for e in stack.events(device.uid) if e.headers["ce_type"].endswith("operation.failed.v1")]
+
+    (event,) = harness.wait_until(told, what="the refusal's event")
+    assert event.headers["ce_source"] == f"/fleetseal/{stranger}"
+    assert event.json()["reason"] == "unknown_device" and "profile" not in event.json()
+
+
 def test_confirmations_that_prove_nothing_change_nothing(signer, stack, domain, ca, profile):
     device = owners.Device(stack, profile)
     first = device.installed()
