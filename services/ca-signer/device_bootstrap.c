@@ -170,7 +170,7 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
             life_answer_bootstrap(r, d, u);
         }
     } else if (r->proof.has_csr) {
-        (void)life_ask(r, &d->operation.ca, &r->proof.key, NULL, d->operation.validity_s);
+        life_ask(r, &r->proof.key, NULL, now_ms);
     } else {
         if (began) {
             outcome_event(&r->outcome, EVENT_OPERATION_QUEUED, NULL,

@@ -75,15 +75,10 @@ void device_issued(struct device_request *r, const struct issued_certificate *c,
 void device_not_issued(struct device_request *r, err_t why, const struct fault *fault,
                        int64_t now_ms)
 {
-    struct device_outcome *o = &r->outcome;
     err_class_t class = err_class(why);
     if (class != ERR_CLASS_REJECT && class != ERR_CLASS_CONFLICT) {
         life_try_again(r, "the certificate could not be signed now; repeat the request");
-        return;
+    } else {
+        life_not_issued(r, fault, now_ms);
     }
-    /* A first certificate stays wanted, so that a device heals once its CA does. */
-    if (o->state->operation.kind != OPERATION_ISSUE) {
-        life_fail_operation(o, fault->code, now_ms);
-    }
-    outcome_refuse(o, REFUSAL_ISSUE_FAILED, fault->field, "%s", fault->text);
 }

@@ -151,21 +151,38 @@ void life_try_again(struct device_request *r, const char *why)
     outcome_refuse(o, REFUSAL_TRY_AGAIN, "", "%s", why);
 }
 
-bool life_ask(struct device_request *r, const struct uuid *ca, const struct device_key *key,
-              const struct device_subject *subject, int64_t validity_s)
+void life_not_issued(struct device_request *r, const struct fault *fault, int64_t now_ms)
 {
-    const struct ca *found = r->snapshots.ca;
     struct device_outcome *o = &r->outcome;
-    if (found == NULL || !uuid_eq(&found->id, ca) || r->snapshots.template == NULL) {
-        life_try_again(r, "the CA's key is not at hand; repeat the request");
-        return false;
+    if (o->state->operation.kind != OPERATION_ISSUE) {
+        life_fail_operation(o, fault->code, now_ms);
     }
-    o->sign = true;
-    o->ask.ca = *ca;
-    o->ask.spki = *key;
-    o->ask.subject = subject != NULL ? *subject : (struct device_subject){.len = 0};
-    o->ask.validity_s = validity_s > 0 ? validity_s : found->device_validity_s;
-    return true;
+    outcome_refuse(o, REFUSAL_ISSUE_FAILED, fault->field, "%s", fault->text);
+}
+
+void life_ask(struct device_request *r, const struct device_key *key,
+              const struct device_subject *subject, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    const struct device *d = o->state;
+    const struct device_operation *operation = &d->operation;
+    const struct ca *ca = r->snapshots.ca;
+    if (ca == NULL || !uuid_eq(&ca->id, &operation->ca)) {
+        life_try_again(r, "the CA is not at hand; repeat the request");
+    } else if (!uuid_eq(&ca->domain, &d->domain) || ca->state != CA_ACTIVE) {
+        const struct fault fault = {.code = "ca_not_usable",
+                                    .text = "the device's domain has no such active CA"};
+        life_not_issued(r, &fault, now_ms);
+    } else if (r->snapshots.template == NULL) {
+        life_try_again(r, "the CA's key is not at hand; repeat the request");
+    } else {
+        o->sign = true;
+        o->ask.ca = ca->id;
+        o->ask.spki = *key;
+        o->ask.subject = subject != NULL ? *subject : (struct device_subject){.len = 0};
+        o->ask.validity_s =
+            operation->validity_s > 0 ? operation->validity_s : ca->device_validity_s;
+    }
 }
 
 bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,

@@ -57,9 +57,13 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
 /* Nothing could be signed now. A pick-up leaves no trace, so that the same message succeeds later;
  * a bootstrap is looked at anew in any case and keeps what it reached. */
 void life_try_again(struct device_request *r, const char *why);
-/* Asks for a signature over `key`; false (and a refusal) when the CA cannot be had. */
-bool life_ask(struct device_request *r, const struct uuid *ca, const struct device_key *key,
-              const struct device_subject *subject, int64_t validity_s);
+/* Nothing can be signed, now or later: the operation fails, `fault` is for people. A first
+ * certificate stays wanted, so that a device heals once its CA does. */
+void life_not_issued(struct device_request *r, const struct fault *fault, int64_t now_ms);
+/* Asks for a signature over `key` for the running operation. Nothing is asked for, and a refusal is
+ * in the outcome, when the CA may not sign for this device or is not at hand. */
+void life_ask(struct device_request *r, const struct device_key *key,
+              const struct device_subject *subject, int64_t now_ms);
 /*
  * The certificate is handed out once more. `counted`: this is a new exchange, not the same one
  * repeated. False: it was handed out too often, the device is stuck, and a refusal is in the

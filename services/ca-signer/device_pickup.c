@@ -106,7 +106,7 @@ static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
     const struct device_subject *subject =
         device_has_certificate(d) ? &d->certificate.subject : NULL;
     if (needs_key(d)) {
-        (void)life_ask(r, &d->operation.ca, &r->proof.key, subject, d->operation.validity_s);
+        life_ask(r, &r->proof.key, subject, now_ms);
         return;
     }
     if (!csr_agrees(r, d->certificate.key_hash)) {
@@ -115,7 +115,7 @@ static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
         return;
     }
     if (!fails_to_be_longer(r, d, now_ms)) {
-        (void)life_ask(r, &d->operation.ca, &d->certificate.spki, subject, d->operation.validity_s);
+        life_ask(r, &d->certificate.spki, subject, now_ms);
     }
 }
 

@@ -1,0 +1,68 @@
+/*
+ * What must hold before anything is signed, and what happens when it does not. What would break a
+ * user: a certificate by another tenant's CA or by one that was deleted, one whose times come from
+ * a clock that fell behind, an order lost to such a clock, a renewal that does not outlive what it
+ * renews, certificates without end for a device that proves none, the same refusal told every
+ * minute.
+ */
+#include "device_bench.h"
+
+#define YEAR_MS (365 * BENCH_DAY_S * 1000)
+
+/* A renewal that waits, and its pick-up. */
+static struct device_outcome *pick_up(struct bench *b)
+{
+    struct uuid id = bench_id(1);
+    return bench_apply(b, bench_pickup(b, &id));
+}
+
+static void renewal_waits(struct bench *b)
+{
+    bench_installed(b);
+    assert_int_equal(bench_apply(b, bench_renew(b, 1))->refusal, REFUSAL_NONE);
+}
+
+static void test_only_an_active_ca_of_the_devices_domain_signs(void **state)
+{
+    (void)state;
+    for (int deleted = 0; deleted < 2; deleted++) {
+        void *bench = NULL;
+        (void)bench_setup(&bench);
+        struct bench *b = bench;
+        renewal_waits(b);
+        b->ca.state = deleted ? CA_DELETED : CA_ACTIVE;
+        if (!deleted) {
+            assert_ok(uuid_parse(span_str(BENCH_OTHER), &b->ca.domain));
+        }
+        struct device_outcome *o = pick_up(b);
+        assert_int_equal(o->refusal, REFUSAL_ISSUE_FAILED);
+        assert_false(o->issued);
+        assert_int_equal(b->device->unconfirmed_count, 0);
+        assert_false(device_has_operation(b->device));
+        assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), 1);
+        assert_int_equal(o->event_count, 1);
+        (void)bench_teardown(&bench);
+    }
+}
+
+static void test_first_certificate_waits_for_a_ca_that_may_sign(void **state)
+{
+    struct bench *b = *state;
+    b->ca.state = CA_DELETED;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->refusal, REFUSAL_ISSUE_FAILED);
+    assert_int_equal(b->device->unconfirmed_count, 0);
+    assert_true(device_has_operation(b->device));
+    b->ca.state = CA_ACTIVE;
+    assert_true(bench_apply(b, bench_bootstrap(b, 1, 1))->issued);
+}
+
+#define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_an_active_ca_of_the_devices_domain_signs),
+        BENCH_TEST(test_first_certificate_waits_for_a_ca_that_may_sign),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
