@@ -14,6 +14,8 @@
 #define DEVICE_DELIVERIES_MAX 5
 /* So many failures reported by the device do, too. */
 #define DEVICE_ATTEMPTS_MAX 5
+/* So far apart may the clocks of replicas be. */
+#define DEVICE_CLOCK_SLACK_MS (INT64_C(5) * 60 * 1000)
 /* Finished operations are remembered as long as a request that repeats them can still arrive. */
 #define DEVICE_RECENT_KEEP_MS (INT64_C(8) * 86400 * 1000)
 

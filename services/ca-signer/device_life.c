@@ -160,6 +160,30 @@ void life_not_issued(struct device_request *r, const struct fault *fault, int64_
     outcome_refuse(o, REFUSAL_ISSUE_FAILED, fault->field, "%s", fault->text);
 }
 
+bool life_is_longer(const struct device_certificate *present, const struct ca *ca,
+                    int64_t validity_s, int64_t now_ms)
+{
+    int64_t end_ms = now_ms + (validity_s > 0 ? validity_s : ca->device_validity_s) * 1000;
+    return (end_ms < ca->not_after_ms ? end_ms : ca->not_after_ms) > present->not_after_ms;
+}
+
+/* The clock shows a time before something that has happened: what is signed now would begin and end
+ * too early. */
+static bool clock_is_behind(const struct device *d, const struct ca *ca, int64_t now_ms)
+{
+    int64_t latest_ms = ca->created_at_ms;
+    latest_ms = d->operation.requested_at_ms > latest_ms ? d->operation.requested_at_ms : latest_ms;
+    latest_ms = d->certificate.issued_at_ms > latest_ms ? d->certificate.issued_at_ms : latest_ms;
+    return now_ms < latest_ms - DEVICE_CLOCK_SLACK_MS;
+}
+
+static void refuse_not_longer(struct device_request *r, int64_t now_ms)
+{
+    life_fail_operation(&r->outcome, refusal_code(REFUSAL_NOT_LONGER), now_ms);
+    outcome_refuse(&r->outcome, REFUSAL_NOT_LONGER, "",
+                   "the new certificate would not be valid longer than the installed one");
+}
+
 void life_ask(struct device_request *r, const struct device_key *key,
               const struct device_subject *subject, int64_t now_ms)
 {
@@ -173,6 +197,11 @@ void life_ask(struct device_request *r, const struct device_key *key,
         const struct fault fault = {.code = "ca_not_usable",
                                     .text = "the device's domain has no such active CA"};
         life_not_issued(r, &fault, now_ms);
+    } else if (clock_is_behind(d, ca, now_ms)) {
+        life_try_again(r, "the server's clock is behind; repeat the request");
+    } else if (operation->kind == OPERATION_RENEW &&
+               !life_is_longer(&d->certificate, ca, operation->validity_s, now_ms)) {
+        refuse_not_longer(r, now_ms);
     } else if (r->snapshots.template == NULL) {
         life_try_again(r, "the CA's key is not at hand; repeat the request");
     } else {

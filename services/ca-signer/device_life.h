@@ -60,8 +60,13 @@ void life_try_again(struct device_request *r, const char *why);
 /* Nothing can be signed, now or later: the operation fails, `fault` is for people. A first
  * certificate stays wanted, so that a device heals once its CA does. */
 void life_not_issued(struct device_request *r, const struct fault *fault, int64_t now_ms);
+/* Whether a certificate signed by `ca` now would outlive `present`. `validity_s` 0: what the CA
+ * says. */
+bool life_is_longer(const struct device_certificate *present, const struct ca *ca,
+                    int64_t validity_s, int64_t now_ms);
 /* Asks for a signature over `key` for the running operation. Nothing is asked for, and a refusal is
- * in the outcome, when the CA may not sign for this device or is not at hand. */
+ * in the outcome, when the CA may not sign for this device or is not at hand, or the clock is
+ * wrong. */
 void life_ask(struct device_request *r, const struct device_key *key,
               const struct device_subject *subject, int64_t now_ms);
 /*

@@ -54,17 +54,6 @@ static bool may_replace(const struct device *d, const struct device_request *r)
     return waiting && d->operation.kind != OPERATION_ISSUE && !r->of.renew.automatic;
 }
 
-/* Whether a renewal signed now would outlive the installed certificate. */
-static bool would_be_longer(const struct device *d, const struct device_request *r, int64_t now_ms)
-{
-    const struct ca *ca = r->snapshots.ca;
-    int64_t validity_s =
-        r->of.renew.validity_s > 0 ? r->of.renew.validity_s : ca->device_validity_s;
-    int64_t end_ms = now_ms + validity_s * 1000;
-    end_ms = end_ms > ca->not_after_ms ? ca->not_after_ms : end_ms;
-    return end_ms > d->certificate.not_after_ms;
-}
-
 static void refuse_state(const struct device *old, struct device_request *r)
 {
     struct device_outcome *o = &r->outcome;
@@ -102,7 +91,7 @@ static void refuse_wish(const struct device *old, struct device_request *r, int6
     } else if (ca == NULL || !uuid_eq(&ca->id, &old->certificate.ca) || ca->state != CA_ACTIVE) {
         outcome_refuse(o, REFUSAL_NOT_MANAGED, "",
                        "the CA of the installed certificate is not one of ours any more");
-    } else if (!would_be_longer(old, r, now_ms)) {
+    } else if (!life_is_longer(&old->certificate, ca, b->validity_s, now_ms)) {
         outcome_refuse(o, REFUSAL_NOT_LONGER, "",
                        "a renewal would not be valid longer than the installed certificate; "
                        "transfer the device to another CA first, or ask for a longer validity");

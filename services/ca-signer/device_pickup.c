@@ -73,24 +73,10 @@ static void answer_repeat(const struct device *old, struct device_request *r)
                    (long long)old->sequence);
 }
 
-/* A renewal that the CA's end no longer makes longer ends here: another CA is needed. */
-static bool fails_to_be_longer(struct device_request *r, const struct device *d, int64_t now_ms)
+static void refuse_key(struct device_outcome *o)
 {
-    const struct ca *ca = r->snapshots.ca;
-    if (ca == NULL || d->operation.kind != OPERATION_RENEW) {
-        return false;
-    }
-    int64_t validity_s =
-        d->operation.validity_s > 0 ? d->operation.validity_s : ca->device_validity_s;
-    int64_t end_ms = now_ms + validity_s * 1000;
-    end_ms = end_ms > ca->not_after_ms ? ca->not_after_ms : end_ms;
-    if (end_ms > d->certificate.not_after_ms) {
-        return false;
-    }
-    life_fail_operation(&r->outcome, refusal_code(REFUSAL_NOT_LONGER), now_ms);
-    outcome_refuse(&r->outcome, REFUSAL_NOT_LONGER, "",
-                   "the new certificate would not be valid longer than the installed one");
-    return true;
+    outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
+                   "a renewal keeps the key: leave the CSR out, or send one for that key");
 }
 
 static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
@@ -107,15 +93,10 @@ static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
         device_has_certificate(d) ? &d->certificate.subject : NULL;
     if (needs_key(d)) {
         life_ask(r, &r->proof.key, subject, now_ms);
-        return;
-    }
-    if (!csr_agrees(r, d->certificate.key_hash)) {
-        outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
-                       "a renewal keeps the key: leave the CSR out, or send one for that key");
-        return;
-    }
-    if (!fails_to_be_longer(r, d, now_ms)) {
+    } else if (csr_agrees(r, d->certificate.key_hash)) {
         life_ask(r, &d->certificate.spki, subject, now_ms);
+    } else {
+        refuse_key(o);
     }
 }
 
@@ -143,11 +124,8 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
         return;
     }
     if (!csr_agrees(r, u->key_hash)) {
-        outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
-                       "a renewal keeps the key: leave the CSR out, or send one for that key");
-        return;
-    }
-    if (life_deliver(r, u, true, now_ms)) {
+        refuse_key(o);
+    } else if (life_deliver(r, u, true, now_ms)) {
         life_answer_pickup(r, u);
     }
 }

@@ -57,12 +57,44 @@ static void test_first_certificate_waits_for_a_ca_that_may_sign(void **state)
     assert_true(bench_apply(b, bench_bootstrap(b, 1, 1))->issued);
 }
 
+static void test_a_clock_that_fell_behind_signs_nothing_and_loses_nothing(void **state)
+{
+    struct bench *b = *state;
+    renewal_waits(b);
+    b->now_ms -= 2 * YEAR_MS;
+    struct device_outcome *o = pick_up(b);
+    assert_int_equal(o->refusal, REFUSAL_TRY_AGAIN);
+    assert_null(o->state);
+    assert_int_equal(o->event_count, 0);
+    b->now_ms += 2 * YEAR_MS;
+    b->sequence--; /* the very same message */
+    assert_true(pick_up(b)->issued);
+}
+
+static void test_a_first_certificate_waits_for_the_clock(void **state)
+{
+    struct bench *b = *state;
+    b->ca.created_at_ms = BENCH_NOW;
+    b->now_ms -= YEAR_MS;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(o->refusal, REFUSAL_TRY_AGAIN);
+    assert_int_equal(b->device->unconfirmed_count, 0);
+    b->now_ms += YEAR_MS;
+    assert_true(bench_apply(b, bench_bootstrap(b, 1, 1))->issued);
+    /* Replicas need not agree to the second. */
+    assert_int_equal(bench_apply(b, bench_bootstrap(b, 2, 2))->refusal, REFUSAL_NONE);
+    b->now_ms -= DEVICE_CLOCK_SLACK_MS / 2;
+    assert_true(bench_apply(b, bench_bootstrap(b, 2, 3))->issued);
+}
+
 #define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_an_active_ca_of_the_devices_domain_signs),
         BENCH_TEST(test_first_certificate_waits_for_a_ca_that_may_sign),
+        BENCH_TEST(test_a_clock_that_fell_behind_signs_nothing_and_loses_nothing),
+        BENCH_TEST(test_a_first_certificate_waits_for_the_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
