@@ -39,6 +39,8 @@ void device_issued(struct device_request *r, const struct issued_certificate *c,
 {
     struct device_outcome *o = &r->outcome;
     struct device *d = o->state;
+    const struct device_unconfirmed *before = device_unconfirmed_of(d, &d->operation.id);
+    int32_t deliveries = before != NULL ? before->deliveries : 0; /* for another key */
     if (d->unconfirmed_count == DEVICE_UNCONFIRMED_MAX) {
         life_drop_unconfirmed(o, 1, &d->operation.id);
     }
@@ -55,7 +57,7 @@ void device_issued(struct device_request *r, const struct issued_certificate *c,
         .order = d->operation.order,
         .automatic = d->operation.automatic,
         .der_len = c->der.len,
-        .deliveries = 1,
+        .deliveries = deliveries + 1,
     };
     memcpy(u->serial, c->serial, sizeof u->serial);
     memcpy(u->fingerprint, c->fingerprint, sizeof u->fingerprint);

@@ -10,7 +10,8 @@
 
 #include "device_request.h"
 
-/* A certificate handed out this often without being proved marks the device as stuck. */
+/* An operation whose certificates were handed out this often without a proof marks the device as
+ * stuck. */
 #define DEVICE_DELIVERIES_MAX 5
 /* So many failures reported by the device do, too. */
 #define DEVICE_ATTEMPTS_MAX 5

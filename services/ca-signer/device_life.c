@@ -81,12 +81,6 @@ void life_fail_operation(struct device_outcome *o, const char *reason, int64_t n
     life_end_operation(o, OPERATION_FAILED, reason, now_ms);
 }
 
-static void become_stuck(struct device_outcome *o, int64_t now_ms)
-{
-    life_fail_operation(o, refusal_code(REFUSAL_STUCK), now_ms);
-    (void)snprintf(o->state->reason, sizeof o->state->reason, "%s", refusal_code(REFUSAL_STUCK));
-}
-
 /* ---- admission ---- */
 
 bool life_is_allowed(const struct device *d, const struct device_snapshots *s)
@@ -177,6 +171,24 @@ static bool clock_is_behind(const struct device *d, const struct ca *ca, int64_t
     return now_ms < latest_ms - DEVICE_CLOCK_SLACK_MS;
 }
 
+static void become_stuck(struct device_request *r, int64_t now_ms)
+{
+    struct device_outcome *o = &r->outcome;
+    life_fail_operation(o, refusal_code(REFUSAL_STUCK), now_ms);
+    (void)snprintf(o->state->reason, sizeof o->state->reason, "%s", refusal_code(REFUSAL_STUCK));
+    outcome_refuse(o, REFUSAL_STUCK, "",
+                   "certificates were handed out %d times and none was confirmed; "
+                   "the owner has to order anew",
+                   DEVICE_DELIVERIES_MAX);
+}
+
+/* Also when each time it asked for another key. */
+static bool is_given_enough(const struct device *d)
+{
+    const struct device_unconfirmed *u = device_unconfirmed_of(d, &d->operation.id);
+    return u != NULL && u->deliveries >= DEVICE_DELIVERIES_MAX;
+}
+
 static void refuse_not_longer(struct device_request *r, int64_t now_ms)
 {
     life_fail_operation(&r->outcome, refusal_code(REFUSAL_NOT_LONGER), now_ms);
@@ -202,6 +214,8 @@ void life_ask(struct device_request *r, const struct device_key *key,
     } else if (operation->kind == OPERATION_RENEW &&
                !life_is_longer(&d->certificate, ca, operation->validity_s, now_ms)) {
         refuse_not_longer(r, now_ms);
+    } else if (is_given_enough(d)) {
+        become_stuck(r, now_ms);
     } else if (r->snapshots.template == NULL) {
         life_try_again(r, "the CA's key is not at hand; repeat the request");
     } else {
@@ -217,21 +231,14 @@ void life_ask(struct device_request *r, const struct device_key *key,
 bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
                   int64_t now_ms)
 {
-    struct device_outcome *o = &r->outcome;
-    if (!counted) {
-        return true;
+    struct device *d = r->outcome.state;
+    struct device_unconfirmed *mine = &d->unconfirmed[u - d->unconfirmed];
+    if (counted && mine->deliveries >= DEVICE_DELIVERIES_MAX) {
+        become_stuck(r, now_ms);
+        return false;
     }
-    struct device_unconfirmed *mine = &o->state->unconfirmed[u - o->state->unconfirmed];
-    if (mine->deliveries < DEVICE_DELIVERIES_MAX) {
-        mine->deliveries++;
-        return true;
-    }
-    become_stuck(o, now_ms);
-    outcome_refuse(o, REFUSAL_STUCK, "",
-                   "the certificate was handed out %d times and never confirmed; "
-                   "the owner has to order anew",
-                   DEVICE_DELIVERIES_MAX);
-    return false;
+    mine->deliveries += counted;
+    return true;
 }
 
 static cJSON *replaced_data(const struct device *d, const uint8_t serial[CERTIFICATE_SERIAL],

@@ -64,9 +64,11 @@ void life_not_issued(struct device_request *r, const struct fault *fault, int64_
  * says. */
 bool life_is_longer(const struct device_certificate *present, const struct ca *ca,
                     int64_t validity_s, int64_t now_ms);
-/* Asks for a signature over `key` for the running operation. Nothing is asked for, and a refusal is
- * in the outcome, when the CA may not sign for this device or is not at hand, or the clock is
- * wrong. */
+/*
+ * Asks for a signature over `key` for the running operation. Nothing is asked for, and a refusal is
+ * in the outcome, when the CA may not sign for this device or is not at hand, the clock is wrong, a
+ * renewal would not be longer, or the device was given enough certificates already.
+ */
 void life_ask(struct device_request *r, const struct device_key *key,
               const struct device_subject *subject, int64_t now_ms);
 /*

@@ -1,9 +1,8 @@
 /*
  * What must hold before anything is signed, and what happens when it does not. What would break a
  * user: a certificate by another tenant's CA or by one that was deleted, one whose times come from
- * a clock that fell behind, an order lost to such a clock, a renewal that does not outlive what it
- * renews, certificates without end for a device that proves none, the same refusal told every
- * minute.
+ * a clock that fell behind, an order lost to such a clock, certificates without end for a device
+ * that proves none, the same refusal told every minute.
  */
 #include "device_bench.h"
 
@@ -87,6 +86,26 @@ static void test_a_first_certificate_waits_for_the_clock(void **state)
     assert_true(bench_apply(b, bench_bootstrap(b, 2, 3))->issued);
 }
 
+static void test_another_key_each_time_ends_stuck_too(void **state)
+{
+    struct bench *b = *state;
+    for (uint8_t key = 1; key <= DEVICE_DELIVERIES_MAX; key++) {
+        assert_true(bench_apply(b, bench_bootstrap(b, 1, key))->issued);
+    }
+    for (uint8_t key = 101; key < 104; key++) {
+        struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, key));
+        assert_false(o->issued);
+        assert_string_equal(b->device->reason, "stuck");
+    }
+    assert_false(device_has_operation(b->device));
+    /* What it holds it may still prove. */
+    const struct device_unconfirmed u = b->device->unconfirmed[b->device->unconfirmed_count - 1];
+    struct device_outcome *o =
+        bench_apply(b, bench_confirm(b, &u.operation, u.serial, DEVICE_DELIVERIES_MAX));
+    assert_int_equal(o->status, 200);
+    assert_string_equal(b->device->reason, "");
+}
+
 #define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 int main(void)
 {
@@ -95,6 +114,7 @@ int main(void)
         BENCH_TEST(test_first_certificate_waits_for_a_ca_that_may_sign),
         BENCH_TEST(test_a_clock_that_fell_behind_signs_nothing_and_loses_nothing),
         BENCH_TEST(test_a_first_certificate_waits_for_the_clock),
+        BENCH_TEST(test_another_key_each_time_ends_stuck_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
