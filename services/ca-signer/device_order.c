@@ -15,6 +15,14 @@ static void answer_operation(struct device_request *r, const struct uuid *id,
     json_add_text(object, "reason", reason);
 }
 
+/* An automatic wish comes as long as the certificate is due: what failed because it could not be
+ * longer is looked at anew, since the CA's settings may have changed. */
+static bool is_tried_anew(const struct device_request *r, const struct device_recent *past)
+{
+    return r->of.renew.automatic && past->state == OPERATION_FAILED &&
+           strcmp(past->reason, refusal_code(REFUSAL_NOT_LONGER)) == 0;
+}
+
 /* True when this very order was taken before. */
 static bool answer_repeat(const struct device *old, struct device_request *r)
 {
@@ -24,10 +32,11 @@ static bool answer_repeat(const struct device *old, struct device_request *r)
         return true;
     }
     const struct device_recent *past = life_recent(old, &id);
-    if (past != NULL) {
-        answer_operation(r, &id, past->state, past->reason);
+    if (past == NULL || is_tried_anew(r, past)) {
+        return false;
     }
-    return past != NULL;
+    answer_operation(r, &id, past->state, past->reason);
+    return true;
 }
 
 static bool belongs_to(const struct device *d, const struct envelope *e)
@@ -133,6 +142,15 @@ static void start(struct device *d, const struct device_request *r, int64_t now_
                    r->envelope.actor_kind, r->envelope.actor_id);
 }
 
+/* Remembered as failed, so that it is told once and not each time the scheduler comes by. */
+static void fail_automatic(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    if (life_recent(old, &r->of.renew.operation) == NULL) {
+        start(life_change(old, r, now_ms), r, now_ms);
+        life_fail_operation(&r->outcome, refusal_code(r->outcome.refusal), now_ms);
+    }
+}
+
 void device_renew(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
@@ -142,6 +160,10 @@ void device_renew(const struct device *old, struct device_request *r, int64_t no
     refuse_state(old, r);
     if (o->refusal == REFUSAL_NONE) {
         refuse_wish(old, r, now_ms);
+    }
+    if (o->refusal == REFUSAL_NOT_LONGER && r->of.renew.automatic) {
+        fail_automatic(old, r, now_ms);
+        return;
     }
     if (o->refusal != REFUSAL_NONE) {
         tell_refusal(old, r);

@@ -106,6 +106,35 @@ static void test_another_key_each_time_ends_stuck_too(void **state)
     assert_string_equal(b->device->reason, "");
 }
 
+static struct device_request *automatic(struct bench *b)
+{
+    struct device_request *r = bench_renew(b, 1);
+    r->of.renew.automatic = true;
+    return r;
+}
+
+/* The scheduler asks again as long as the certificate is due. */
+static void test_automatic_renewal_that_cannot_be_longer_is_told_once(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    int64_t ca_end_ms = b->ca.not_after_ms;
+    b->ca.not_after_ms = b->device->certificate.not_after_ms;
+    struct device_outcome *o = bench_apply(b, automatic(b));
+    assert_int_equal(o->refusal, REFUSAL_NOT_LONGER);
+    assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), 1);
+    for (int i = 0; i < 3; i++) {
+        o = bench_apply(b, automatic(b));
+        assert_int_equal(o->refusal, REFUSAL_NOT_LONGER);
+        assert_int_equal(o->event_count, 0);
+        assert_null(o->state);
+    }
+    b->ca.not_after_ms = ca_end_ms;
+    o = bench_apply(b, automatic(b));
+    assert_int_equal(o->refusal, REFUSAL_NONE);
+    assert_int_equal(b->device->operation.state, OPERATION_QUEUED);
+}
+
 #define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 int main(void)
 {
@@ -115,6 +144,7 @@ int main(void)
         BENCH_TEST(test_a_clock_that_fell_behind_signs_nothing_and_loses_nothing),
         BENCH_TEST(test_a_first_certificate_waits_for_the_clock),
         BENCH_TEST(test_another_key_each_time_ends_stuck_too),
+        BENCH_TEST(test_automatic_renewal_that_cannot_be_longer_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
