@@ -16,7 +16,7 @@ static const struct {
     [DEVICE_ASKS_CONFIRM] = {DEVICE_REQUEST_CONFIRM, "confirm", &device_confirm_payload_table},
     [DEVICE_SAYS_FAILED] = {DEVICE_REQUEST_FAILED, NULL, &device_failed_body_table},
     [DEVICE_ORDER_RENEW] = {DEVICE_REQUEST_RENEW, NULL, &device_renew_body_table},
-    [DEVICE_ORDER_UNBLOCK] = {DEVICE_REQUEST_UNBLOCK, NULL, NULL},
+    [DEVICE_ORDER_UNBLOCK] = {DEVICE_REQUEST_UNBLOCK, NULL, &device_unblock_body_table},
 };
 
 static err_t find_kind(const char *type, enum device_request_kind *ret, struct fault *fault)
@@ -31,20 +31,26 @@ static err_t find_kind(const char *type, enum device_request_kind *ret, struct f
                      "must be a device request of major version 1, is %.40s", type);
 }
 
-static err_t same(struct span a, struct span b, const char *field, struct fault *fault)
+static err_t same(struct span a, struct span b, const char *field, const char *with,
+                  struct fault *fault)
 {
     if (span_eq(a, b)) {
         return ERR_OK;
     }
-    return fault_set(fault, ERR_INVALID, "contradiction", field,
-                     "must agree with what the device signed");
+    return fault_set(fault, ERR_INVALID, "contradiction", field, "must agree with %s", with);
+}
+
+static err_t same_as_key(const struct device_request *r, const char *uid, struct fault *fault)
+{
+    return same(span_str(r->uid), span_str(uid), "uid", "the record's key", fault);
 }
 
 /* What is signed outside the payload (kind, operation) must be what the payload says. */
 static err_t check_signed(const struct device_request *r, struct fault *fault)
 {
     const struct device_signed *s = &r->body.signed_part;
-    err_t e = same(span_str(s->kind), span_str(kinds[r->kind].signed_kind), "signed.kind", fault);
+    err_t e = same(span_str(s->kind), span_str(kinds[r->kind].signed_kind), "signed.kind",
+                   "the request's type", fault);
     if (e != ERR_OK) {
         return e;
     }
@@ -54,11 +60,11 @@ static err_t check_signed(const struct device_request *r, struct fault *fault)
     } else if (r->kind == DEVICE_ASKS_CONFIRM) {
         uuid_format(&r->of.confirm.operation, operation);
     } else {
-        e = same(span_str(r->uid), span_str(r->of.bootstrap.uid), "uid", fault);
+        e = same_as_key(r, r->of.bootstrap.uid, fault);
     }
-    return e != ERR_OK
-               ? e
-               : same(span_str(s->operation), span_str(operation), "signed.operation", fault);
+    return e != ERR_OK ? e
+                       : same(span_str(s->operation), span_str(operation), "signed.operation",
+                              "the payload", fault);
 }
 
 static err_t decode_signed(struct device_request *r, struct fault *fault)
@@ -75,22 +81,28 @@ static err_t decode_signed(struct device_request *r, struct fault *fault)
     return e != ERR_OK ? e : check_signed(r, fault);
 }
 
-static err_t decode_plain(struct device_request *r, struct fault *fault)
+/* The envelope's id is the operation's. */
+static err_t check_renew(struct device_request *r, struct fault *fault)
 {
-    if (kinds[r->kind].table == NULL) {
-        return ERR_OK;
-    }
-    err_t e = codec_decode(kinds[r->kind].table, CODEC_KEEP, r->envelope.body, &r->of, fault);
-    if (e != ERR_OK || r->kind != DEVICE_ORDER_RENEW) {
-        return e;
-    }
     struct uuid id;
-    e = uuid_parse(span_str(r->envelope.id), &id);
+    err_t e = uuid_parse(span_str(r->envelope.id), &id);
     if (e == ERR_OK && !uuid_is_zero(&r->of.renew.operation)) {
-        e = same(uuid_span(&r->of.renew.operation), uuid_span(&id), "operation", fault);
+        e = same(uuid_span(&r->of.renew.operation), uuid_span(&id), "operation",
+                 "the envelope's id", fault);
     }
     r->of.renew.operation = id;
-    return e != ERR_OK ? e : same(span_str(r->uid), span_str(r->of.renew.uid), "uid", fault);
+    return e != ERR_OK ? e : same_as_key(r, r->of.renew.uid, fault);
+}
+
+static err_t decode_plain(struct device_request *r, struct fault *fault)
+{
+    err_t e = codec_decode(kinds[r->kind].table, CODEC_KEEP, r->envelope.body, &r->of, fault);
+    if (e == ERR_OK && r->kind == DEVICE_ORDER_RENEW) {
+        e = check_renew(r, fault);
+    } else if (e == ERR_OK && r->kind == DEVICE_ORDER_UNBLOCK && r->of.unblock.uid[0] != 0) {
+        e = same_as_key(r, r->of.unblock.uid, fault);
+    }
+    return e;
 }
 
 err_t device_request_decode(struct span key, struct span value, struct device_request **ret,

@@ -52,6 +52,7 @@ struct device_request {
         struct device_confirm_payload confirm;
         struct device_failed_body failed;
         struct device_renew_body renew;
+        struct device_unblock_body unblock;
     } of;
     struct device_proof proof;
     struct device_snapshots snapshots;

@@ -112,6 +112,28 @@ static err_t decode(const struct message *m, struct device_request **ret, struct
     return device_request_decode(span_str(m->uid), buf_span(&value), ret, fault);
 }
 
+static void test_unblock_names_the_device_of_its_key_or_none(void **state)
+{
+    (void)state;
+    const struct {
+        const char *uid; /* NULL: left out */
+        err_t expected;
+    } table[] = {{NULL, ERR_OK}, {root.uid, ERR_OK}, {thief.uid, ERR_INVALID}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        CLEANUP_FREE char *member =
+            table[i].uid != NULL ? xasprintf("\"uid\":\"%s\"", table[i].uid) : xstrdup("");
+        CLEANUP_FREE char *value =
+            xasprintf("{\"id\":\"" OPERATION "\",\"type\":\"device.unblock.v1\",\"time\":"
+                      "\"2026-11-21T06:00:00.000Z\",\"domain\":\"" OPERATION "\",\"body\":{%s}}",
+                      member);
+        CLEANUP(device_request_free) struct device_request *r = NULL;
+        struct fault fault = {0};
+        assert_int_equal(device_request_decode(span_str(root.uid), span_str(value), &r, &fault),
+                         table[i].expected);
+        assert_string_equal(fault.field, table[i].expected == ERR_OK ? "" : "uid");
+    }
+}
+
 static void test_contradictions_are_refused(void **state)
 {
     (void)state;
@@ -276,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contradictions_are_refused),
+        cmocka_unit_test(test_unblock_names_the_device_of_its_key_or_none),
         cmocka_unit_test(test_only_the_root_of_trust_speaks),
         cmocka_unit_test(test_what_a_door_changes_is_noticed),
         cmocka_unit_test(test_confirm_is_signed_by_the_new_key),
