@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "ca_usage.h"
 #include "common/log.h"
 
 #define BUCKETS 256
@@ -41,32 +42,6 @@ void ca_cache_free(struct ca_cache *cache)
         }
     }
     free(cache);
-}
-
-unsigned ca_kernel_usage(const struct ca *ca)
-{
-    static const unsigned bits[] = {
-        [CA_USAGE_DIGITAL_SIGNATURE] = USAGE_DIGITAL_SIGNATURE,
-        [CA_USAGE_NON_REPUDIATION] = USAGE_NON_REPUDIATION,
-        [CA_USAGE_KEY_ENCIPHERMENT] = USAGE_KEY_ENCIPHERMENT,
-        [CA_USAGE_DATA_ENCIPHERMENT] = USAGE_DATA_ENCIPHERMENT,
-        [CA_USAGE_KEY_AGREEMENT] = USAGE_KEY_AGREEMENT,
-    };
-    unsigned usage = 0;
-    for (size_t i = 0; i < ca->key_usage_count; i++) {
-        usage |= bits[ca->key_usage[i]];
-    }
-    return usage;
-}
-
-unsigned ca_kernel_extended_usage(const struct ca *ca)
-{
-    unsigned usage = 0;
-    for (size_t i = 0; i < ca->extended_key_usage_count; i++) {
-        usage |= ca->extended_key_usage[i] == CA_EXTENDED_SERVER_AUTH ? EXTENDED_SERVER_AUTH
-                                                                      : EXTENDED_CLIENT_AUTH;
-    }
-    return usage;
 }
 
 static struct ca_cache_entry *entry_of(struct ca_cache *cache, const struct uuid *id)
@@ -113,8 +88,9 @@ static err_t open_template(struct ca_cache *cache, struct ca_cache_entry *entry)
         const struct issuer_options options = {
             .certificate = span_of(entry->ca->certificate, entry->ca->certificate_len),
             .key = key,
-            .key_usage = ca_kernel_usage(entry->ca),
-            .extended_key_usage = ca_kernel_extended_usage(entry->ca),
+            .key_usage = ca_usage_bits(entry->ca->key_usage, entry->ca->key_usage_count),
+            .extended_key_usage = ca_extended_usage_bits(entry->ca->extended_key_usage,
+                                                         entry->ca->extended_key_usage_count),
         };
         e = issuer_template_new(&options, &entry->template, &fault);
     }

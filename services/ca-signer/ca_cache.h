@@ -29,8 +29,4 @@ struct ca_cache_entry {
 err_t ca_cache_update(struct ca_cache *cache, const struct uuid *id, struct span payload,
                       const struct ca_cache_entry **ret) MUST_USE;
 
-/* Bits of the kernel for the words of a CA's record. */
-unsigned ca_kernel_usage(const struct ca *ca);
-unsigned ca_kernel_extended_usage(const struct ca *ca);
-
 #endif

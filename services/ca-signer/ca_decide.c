@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ca_usage.h"
 #include "common/json.h"
-#include "keystore.h"
+#include "kernel.h"
 
 void ca_outcome_deinit(struct ca_outcome *o)
 {
@@ -108,7 +109,10 @@ static err_t check_create(struct ca_create *body, struct fault *fault)
     if (body->extended_key_usage_count == 0) {
         body->extended_key_usage[body->extended_key_usage_count++] = CA_EXTENDED_CLIENT_AUTH;
     }
-    return check_ahead(body->device_validity_s, body->renew_ahead_s, fault);
+    e = issuer_check_usages(
+        ca_usage_bits(body->key_usage, body->key_usage_count),
+        ca_extended_usage_bits(body->extended_key_usage, body->extended_key_usage_count), fault);
+    return e != ERR_OK ? e : check_ahead(body->device_validity_s, body->renew_ahead_s, fault);
 }
 
 /* ---- answers ---- */

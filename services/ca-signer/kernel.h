@@ -45,20 +45,22 @@ struct issuer_options {
     size_t policy_count;
 };
 
+/* Bits as above. ERR_INVALID with a fault: no device certificate can have them. A CA is asked about
+ * before it is made, so that the refusal reaches who asked. Pure, any thread. */
+MUST_USE err_t issuer_check_usages(unsigned key_usage, unsigned extended_key_usage,
+                                   struct fault *fault);
 /*
  * ERR_INVALID or ERR_UNSUPPORTED with a fault: not a CA certificate, one that may not sign, a key
- * that is not its key, an option out of range, or a usage that none of the purposes can have. Build
- * the template when the CA is made, so that the refusal reaches who asked. Any thread.
+ * that is not its key, an option out of range, or usages that issuer_check_usages refuses. Any
+ * thread.
  */
 MUST_USE err_t issuer_template_new(const struct issuer_options *options,
                                    struct issuer_template **ret, struct fault *fault);
 /* No thread may be issuing from it. */
 void issuer_template_free(struct issuer_template *template);
 CLEANUP_DEFINE(struct issuer_template *, issuer_template_free);
-/* The CA's certificate and subject (DER), borrowed from the template. */
-struct span issuer_template_certificate(const struct issuer_template *template);
+/* The CA's subject (DER), borrowed from the template. */
 struct span issuer_template_subject(const struct issuer_template *template);
-int64_t issuer_template_not_after_ms(const struct issuer_template *template);
 
 /* Owner thread only. Never NULL. */
 struct kernel_signer *kernel_signer_new(void);

@@ -86,23 +86,23 @@ static err_t read_certificate(struct issuer_template *t, struct fault *fault)
     return ERR_OK;
 }
 
-static unsigned purposes_of(const struct issuer_options *o)
+static unsigned purposes_of(unsigned extended_key_usage)
 {
-    return o->extended_key_usage != 0 ? o->extended_key_usage : (unsigned)EXTENDED_CLIENT_AUTH;
+    return extended_key_usage != 0 ? extended_key_usage : (unsigned)EXTENDED_CLIENT_AUTH;
 }
 
-static err_t check_usages(const struct issuer_options *o, struct fault *fault)
+err_t issuer_check_usages(unsigned key_usage, unsigned extended_key_usage, struct fault *fault)
 {
-    if ((o->key_usage & ~(unsigned)USAGE_DEVICE_ALL) != 0) {
+    if ((key_usage & ~(unsigned)USAGE_DEVICE_ALL) != 0) {
         return fault_set(fault, ERR_INVALID, "validation_error", "KeyUsage",
                          "device certificates can have digitalSignature, nonRepudiation, "
                          "keyEncipherment, dataEncipherment and keyAgreement");
     }
-    if ((o->extended_key_usage & ~(unsigned)EXTENDED_ALL) != 0) {
+    if ((extended_key_usage & ~(unsigned)EXTENDED_ALL) != 0) {
         return fault_set(fault, ERR_INVALID, "validation_error", "ExtendedKeyUsage",
                          "device certificates can have clientAuth and serverAuth");
     }
-    if ((o->key_usage & ~key_usage_consistent(purposes_of(o))) != 0) {
+    if ((key_usage & ~key_usage_consistent(purposes_of(extended_key_usage))) != 0) {
         return fault_set(fault, ERR_INVALID, "validation_error", "KeyUsage",
                          "clientAuth goes with digitalSignature and keyAgreement, serverAuth with "
                          "keyEncipherment in addition (RFC 5280 4.2.1.12)");
@@ -112,7 +112,7 @@ static err_t check_usages(const struct issuer_options *o, struct fault *fault)
 
 static err_t check_options(const struct issuer_options *o, struct fault *fault)
 {
-    err_t e = check_usages(o, fault);
+    err_t e = issuer_check_usages(o->key_usage, o->extended_key_usage, fault);
     if (e != ERR_OK) {
         return e;
     }
@@ -143,7 +143,7 @@ static err_t write_extensions(struct issuer_template *t, const struct issuer_opt
         extension_put_crl_point(&out, o->crl_uri);
     }
     extension_put_authority_key_id(&out, t->key_id);
-    extension_put_extended_usage(&out, purposes_of(o));
+    extension_put_extended_usage(&out, purposes_of(o->extended_key_usage));
     extension_put_basic_constraints(&out, false, -1);
     t->extensions = der_written(&out);
     return out.overflow ? ERR_INTERNAL : ERR_OK;
@@ -155,7 +155,8 @@ static err_t write_key_usages(struct issuer_template *t, const struct issuer_opt
                           ? o->key_usage
                           : (unsigned)(USAGE_DIGITAL_SIGNATURE | USAGE_KEY_ENCIPHERMENT);
     for (unsigned kind = 0; kind < KEY_KIND_COUNT; kind++) {
-        unsigned bits = wanted & key_usage_possible(kind) & key_usage_consistent(purposes_of(o));
+        unsigned bits = wanted & key_usage_possible(kind) &
+                        key_usage_consistent(purposes_of(o->extended_key_usage));
         if (bits == 0) {
             continue;
         }
@@ -205,17 +206,7 @@ void issuer_template_free(struct issuer_template *template)
     }
 }
 
-struct span issuer_template_certificate(const struct issuer_template *template)
-{
-    return template->certificate;
-}
-
 struct span issuer_template_subject(const struct issuer_template *template)
 {
     return template->subject;
-}
-
-int64_t issuer_template_not_after_ms(const struct issuer_template *template)
-{
-    return template->not_after_s * 1000;
 }

@@ -98,6 +98,34 @@ static void test_settings_that_can_never_work(void **state)
     }
 }
 
+/* Devices under such a CA could never get a certificate. */
+static void test_usages_that_no_certificate_can_have(void **state)
+{
+    (void)state;
+    static const struct {
+        int usage, purpose;
+        bool accepted;
+    } table[] = {
+        {CA_USAGE_NON_REPUDIATION, CA_EXTENDED_CLIENT_AUTH, false},
+        {CA_USAGE_DATA_ENCIPHERMENT, CA_EXTENDED_SERVER_AUTH, false},
+        {CA_USAGE_KEY_ENCIPHERMENT, CA_EXTENDED_CLIENT_AUTH, false},
+        {CA_USAGE_KEY_ENCIPHERMENT, CA_EXTENDED_SERVER_AUTH, true},
+        {CA_USAGE_KEY_AGREEMENT, CA_EXTENDED_CLIENT_AUTH, true},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        CLEANUP(ca_command_free) struct ca_command *c = command(CA_ASKS_CREATE, ID, "a");
+        c->of.create.key_usage[c->of.create.key_usage_count++] = table[i].usage;
+        c->of.create.extended_key_usage[c->of.create.extended_key_usage_count++] = table[i].purpose;
+        ca_decide(NULL, c, NOW);
+        if (table[i].accepted) {
+            assert_true(c->outcome.sign);
+        } else {
+            assert_refused(c, 422, "validation_error", "KeyUsage");
+            assert_true(c->outcome.release_seat);
+        }
+    }
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -262,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_settings_that_can_never_work),
         cmocka_unit_test(test_key_store_failures),
         cmocka_unit_test(test_update_refusals),
+        cmocka_unit_test(test_usages_that_no_certificate_can_have),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_create_again),
         cmocka_unit_test(test_update_changes_what_is_named),
