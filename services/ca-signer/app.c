@@ -120,12 +120,14 @@ static err_t make_parts(struct app *app, const struct config *config, const char
     const struct processor_options options = processor_options_of(app, config);
     if (e == ERR_OK) {
         *ret_part = "ca processor";
-        ca_app_init(&app->ca_app, app->store, backdate_s, app->metrics);
+        ca_app_init(&app->ca_app, app->store, config->common.kafka_brokers, backdate_s,
+                    app->metrics);
         e = processor_new(&ca_processor, &app->ca_app, &options, &app->cas);
     }
     if (e == ERR_OK) {
         *ret_part = "device processor";
-        device_app_init(&app->device_app, app->snapshot, backdate_s, app->metrics);
+        device_app_init(&app->device_app, app->snapshot, config->common.kafka_brokers, backdate_s,
+                        app->metrics);
         e = processor_new(&device_processor, &app->device_app, &options, &app->devices);
     }
     return e;

@@ -56,7 +56,8 @@ static err_t prepare(void *ctx, struct work **works, unsigned n)
         device_outcome_deinit(&wants[i].request->outcome);
         free(TAKE(wants[i].request->certificate));
     }
-    return device_snapshot_read(app->snapshot, wants, n);
+    err_t e = topic_count_learn(&app->requests);
+    return e != ERR_OK ? e : device_snapshot_read(app->snapshot, wants, n);
 }
 
 static void log_refusal(const struct device_request *r)
@@ -90,7 +91,14 @@ static void complete(struct device_app *app, struct work *w, struct device_reque
 
 static void decide(void *ctx, struct work *w, int64_t now_ms)
 {
+    const struct device_app *app = ctx;
     struct device_request *r = work_request(w);
+    struct fault fault = {0};
+    err_t e = topic_count_check(&app->requests, span_str(r->uid), work_partition(w), &fault);
+    if (e != ERR_OK) {
+        work_dead_letter(w, e, &fault);
+        return;
+    }
     r->now_ms = now_ms;
     device_decide(work_state(w, DEVICE_ENTITY), r, now_ms);
     if (r->outcome.sign) {
@@ -224,11 +232,13 @@ const struct processor_app device_processor = {
     .project = project,
 };
 
-void device_app_init(struct device_app *app, struct device_snapshot *snapshot, int64_t backdate_s,
-                     struct metrics *registry)
+void device_app_init(struct device_app *app, struct device_snapshot *snapshot, const char *brokers,
+                     int64_t backdate_s, struct metrics *registry)
 {
     static const double seconds[] = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1};
     app->snapshot = snapshot;
+    app->requests = (struct topic_count){
+        .brokers = brokers, .client_id = "ca-signer.device", .topic = TOPIC_DEVICE_REQUESTS};
     app->backdate_s = backdate_s;
     for (int kind = OPERATION_ISSUE; kind <= OPERATION_DELETE; kind++) {
         const struct metric_label *labels =

@@ -5,11 +5,11 @@
 
 #include "ca_cache.h"
 #include "common/arena.h"
-#include "common/kafka_admin.h"
 #include "common/partition.h"
 #include "common/view.h"
 #include "common/view_fresh.h"
 #include "proto/topics.h"
+#include "topic_count.h"
 
 #define CALL_TIMEOUT_MS 2000
 
@@ -43,7 +43,7 @@ struct device_snapshot {
     struct redis *redis;
     struct ca_cache *cas;
     struct view_fresh *fresh;
-    int32_t partitions; /* 0: not known yet */
+    struct topic_count registry; /* the views are cut as its topic is */
 
     /* Of the round. */
     struct arena arena;
@@ -59,6 +59,8 @@ err_t device_snapshot_new(const struct device_snapshot_options *options,
     CLEANUP(device_snapshot_free) struct device_snapshot *s = xcalloc(1, sizeof *s);
     s->brokers = xstrdup(options->brokers);
     s->client_id = xasprintf("ca-signer.views.%s", options->instance);
+    s->registry = (struct topic_count){
+        .brokers = s->brokers, .client_id = s->client_id, .topic = TOPIC_REGISTRY_STATE};
     s->redis = options->redis;
     s->cas = ca_cache_new(options->keys);
     err_t e = view_fresh_new(s->brokers, s->client_id, &s->fresh);
@@ -93,21 +95,6 @@ void device_snapshot_free(struct device_snapshot *s)
         free(s->client_id);
         free(s);
     }
-}
-
-static err_t learn_partitions(struct device_snapshot *s)
-{
-    if (s->partitions > 0) {
-        return ERR_OK;
-    }
-    const struct kafka_config config = {.brokers = s->brokers, .client_id = s->client_id};
-    CLEANUP(kafka_admin_free) struct kafka_admin *admin = NULL;
-    err_t e = kafka_admin_new(&config, NULL, &admin);
-    if (e == ERR_OK) {
-        e = kafka_admin_partition_count(admin, TOPIC_REGISTRY_STATE, CALL_TIMEOUT_MS,
-                                        &s->partitions);
-    }
-    return e;
 }
 
 /* ---- reading views ---- */
@@ -201,7 +188,7 @@ static int32_t profile_partition(const struct device_snapshot *s, const struct w
 {
     uint32_t hint = 0;
     return registry_profile_hint(p->uid, &hint) == ERR_OK
-               ? (int32_t)(hint % (uint32_t)s->partitions)
+               ? (int32_t)(hint % (uint32_t)s->registry.partitions)
                : 0;
 }
 
@@ -334,7 +321,7 @@ static struct lookup ca_lookup(struct device_snapshot *s, const struct uuid *ca)
     char id[UUID_TEXT_SIZE];
     uuid_format(ca, id);
     return (struct lookup){.letter = VIEW_CA,
-                           .partition = partition_of(span_str(id), s->partitions),
+                           .partition = partition_of(span_str(id), s->registry.partitions),
                            .key = span_str(arena_str(&s->arena, id))};
 }
 
@@ -433,8 +420,8 @@ static struct absences find_absences(struct device_snapshot *s, const struct sna
                                      unsigned n)
 {
     struct absences a = {
-        .registry = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
-        .ca = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
+        .registry = arena_alloc(&s->arena, (size_t)s->registry.partitions * sizeof(bool)),
+        .ca = arena_alloc(&s->arena, (size_t)s->registry.partitions * sizeof(bool)),
     };
     for (unsigned i = 0; i < n; i++) {
         const struct wanted *w = &s->wanted[i];
@@ -451,7 +438,7 @@ static struct absences find_absences(struct device_snapshot *s, const struct sna
 
 static err_t check_absences(struct device_snapshot *s, const struct absences *a)
 {
-    for (int32_t i = 0; i < s->partitions; i++) {
+    for (int32_t i = 0; i < s->registry.partitions; i++) {
         err_t e = ERR_OK;
         if (a->registry[i]) {
             e = view_fresh_check(s->fresh, s->redis, VIEW_REGISTRY, TOPIC_REGISTRY_STATE, i,
@@ -469,7 +456,7 @@ static err_t check_absences(struct device_snapshot *s, const struct absences *a)
 
 err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
 {
-    err_t e = learn_partitions(s);
+    err_t e = topic_count_learn(&s->registry);
     if (e == ERR_OK) {
         e = read_pass(s, wants, n);
     }

@@ -333,6 +333,31 @@ def test_bad_messages_go_to_the_dead_letters(signer, stack):
     assert signer.running
 
 
+def test_requests_outside_the_partition_of_their_key_go_to_the_dead_letters(signer, stack, domain, profile):
+    """An owner knows its own partitions only: elsewhere a device would be unknown, and could have a second life."""
+    device = owners.Device(stack, profile)
+    device.installed()
+    body = {"name": "x", "subject": {"common_name": "x"}, "validity_s": 9, "device_validity_s": 9, "automatic_renewal": False}
+    ca = str(uuid.uuid4())
+    strays = {
+        "device": (device.uid, {"type": "device.bootstrap.v1", "body": device.last_bootstrap}),
+        "ca": (ca, {"id": ca, "type": "ca.create.v1", "domain": domain, "body": body}),
+    }
+    for name, (key, envelope) in strays.items():
+        envelope = {"id": str(uuid.uuid4()), "time": owners.rfc3339()} | envelope
+        partition = (stack.partition(key) + 1) % stack.partitions
+        stack.kafka.produce(f"fleetseal.{name}.requests", json.dumps(envelope).encode(), key, partition=partition)
+
+    def dead(name):
+        return [r for r in stack.kafka.read(f"fleetseal.{name}.requests.dlq") if r.key == strays[name][0].encode()]
+
+    for name in strays:
+        (record,) = harness.wait_until(lambda name=name: dead(name), what=f"the dead letter of the {name}")
+        assert record.headers["code"] == "wrong_partition"
+    assert {r.partition for r in stack.records("fleetseal.device.state", device.uid)} == {stack.partition(device.uid)}
+    assert not stack.records("fleetseal.ca.state", ca)
+
+
 def test_restart_goes_on_where_it_was(start_service, stack, kek, domain):
     first = start_service("ca-signer", replica=1, config=settings(kek))
     ca = stack.create_ca(domain)["result"]

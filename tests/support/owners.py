@@ -201,6 +201,7 @@ class Device:
         self.nonce = uuid.uuid4().bytes
         self.sequence = 0
         self.last = None
+        self.last_bootstrap = None
 
     def csr(self, key=None, signer=None):
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "whatever the device says")])
@@ -238,7 +239,8 @@ class Device:
         }
         payload |= {"csr": self.csr() if csr == "made" else csr} if csr else {}
         payload |= {"profile": self.profile, "serial": self.serial} if self.profile else {}
-        return self.send("bootstrap", self.message("bootstrap", payload | changes, self.root))
+        self.last_bootstrap = self.message("bootstrap", payload | changes, self.root)
+        return self.send("bootstrap", self.last_bootstrap)
 
     def pickup(self, operation, signer=None, rot=None, **payload):
         body = self.message("pickup", {"operation": operation, **payload}, signer or self.root, operation, rot)

@@ -1,0 +1,28 @@
+/*
+ * How many partitions a topic has, asked for once Kafka can be reached, and whether a record lies
+ * in the one that its key belongs to. An owner knows the aggregates of its own partitions only: in
+ * any other a device would be unknown and could begin a second life, with certificates of its own.
+ * Processor thread only, except the initialisation.
+ */
+#ifndef CA_SIGNER_TOPIC_COUNT_H
+#define CA_SIGNER_TOPIC_COUNT_H
+
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/err.h"
+
+struct topic_count {
+    const char *brokers;   /* borrowed */
+    const char *client_id; /* likewise */
+    const char *topic;     /* likewise */
+    int32_t partitions;    /* 0: not known yet */
+};
+
+/* Asks Kafka unless it is known. Retry class errors: it could not be asked now. */
+err_t topic_count_learn(struct topic_count *t) MUST_USE;
+/* ERR_INVALID with a fault: the key belongs to another partition. The count is known. */
+err_t topic_count_check(const struct topic_count *t, struct span key, int32_t partition,
+                        struct fault *fault) MUST_USE;
+
+#endif
