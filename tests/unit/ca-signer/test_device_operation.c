@@ -340,6 +340,8 @@ enum confirm_kind {
     CONFIRM_OTHER_KEY,
     CONFIRM_OTHER_SERIAL,
     CONFIRM_OLD_SEQUENCE,
+    CONFIRM_OTHER_OPERATION, /* of the right certificate: the proof is what counts */
+    CONFIRM_INSTALLED,       /* of the one that is installed already */
     CONFIRM_KINDS,
 };
 
@@ -371,9 +373,12 @@ static void arrange(struct bench *b, enum operation_state situation)
 
 static struct device_outcome *confirm(struct bench *b, enum confirm_kind kind)
 {
-    struct uuid id = bench_id(1);
+    struct uuid id = bench_id(kind == CONFIRM_OTHER_OPERATION ? 99 : 1);
     uint8_t serial[CERTIFICATE_SERIAL];
-    memset(serial, kind == CONFIRM_OTHER_SERIAL ? 0x55 : 2, sizeof serial);
+    memset(serial, 2, sizeof serial);
+    if (kind == CONFIRM_OTHER_SERIAL || kind == CONFIRM_INSTALLED) {
+        memset(serial, kind == CONFIRM_INSTALLED ? 1 : 0x55, sizeof serial);
+    }
     struct device_request *r = bench_confirm(b, &id, serial, kind == CONFIRM_OTHER_KEY ? 66 : 1);
     if (kind == CONFIRM_BAD_SIGNATURE) {
         r->proof.refusal = REFUSAL_BAD_SIGNATURE;
@@ -384,47 +389,74 @@ static struct device_outcome *confirm(struct bench *b, enum confirm_kind kind)
     return bench_apply(b, r);
 }
 
-static void test_every_operation_state_by_every_confirm(void **state)
+/* What a confirmation came to, held against what it must come to. */
+static void check_confirmed(const struct bench *b, const struct device_outcome *o,
+                            enum operation_kind kind, bool proved)
 {
-    (void)state;
+    bool billed = kind == OPERATION_RENEW || kind == OPERATION_UPDATE || kind == OPERATION_TRANSFER;
+    bool renewed = proved && kind == OPERATION_RENEW;
+    assert_int_equal(o->install.billable, proved && billed);
+    assert_int_equal(o->state != NULL, proved);
+    assert_int_equal(b->device->certificate.serial[0], proved ? 2 : 1);
+    assert_int_equal(b->device->unconfirmed_count, proved ? 0 : 1);
+    assert_int_equal(bench_events(o, EVENT_CERTIFICATE_INSTALLED), proved);
+    assert_int_equal(bench_events(o, EVENT_CERTIFICATE_RENEWED), renewed);
+    assert_int_equal(o->event_count, (proved ? 2 : 0) + renewed);
+    assert_int_equal(o->status_count, proved ? 2 : 0);
+}
+
+static void check_operation(const struct bench *b, enum operation_state situation, bool proved)
+{
+    struct uuid id = bench_id(1);
+    const struct device_recent *past = life_recent(b->device, &id);
+    if (proved && situation != OPERATION_INSTALLED) {
+        assert_non_null(past);
+        assert_int_equal(past->state, OPERATION_INSTALLED);
+    }
+    /* A newer operation that waits is not touched. */
+    if (situation == OPERATION_QUEUED || situation == OPERATION_AWAITING_KEY) {
+        assert_int_equal(b->device->operation.state, situation);
+    }
+}
+
+static void try_confirm(enum operation_state situation, enum operation_kind kind,
+                        enum confirm_kind confirmed)
+{
     static const enum refusal expected[CONFIRM_KINDS] = {
         [CONFIRM_GOOD] = REFUSAL_NONE,
         [CONFIRM_BAD_SIGNATURE] = REFUSAL_BAD_SIGNATURE,
         [CONFIRM_OTHER_KEY] = REFUSAL_WRONG_KEY,
         [CONFIRM_OTHER_SERIAL] = REFUSAL_UNKNOWN_CERTIFICATE,
         [CONFIRM_OLD_SEQUENCE] = REFUSAL_STALE_SEQUENCE,
+        [CONFIRM_OTHER_OPERATION] = REFUSAL_NONE,
+        [CONFIRM_INSTALLED] = REFUSAL_NONE,
     };
+    void *bench = NULL;
+    (void)bench_setup(&bench);
+    struct bench *b = bench;
+    arrange(b, situation);
+    b->device->unconfirmed[0].kind = kind;
+    struct device_outcome *o = confirm(b, confirmed);
+    if (o->refusal != expected[confirmed]) {
+        print_error("situation %d, operation %d, confirm %d: %s\n", (int)situation, (int)kind,
+                    (int)confirmed, refusal_code(o->refusal));
+        fail();
+    }
+    bool proved = confirmed == CONFIRM_GOOD || confirmed == CONFIRM_OTHER_OPERATION;
+    check_confirmed(b, o, kind, proved);
+    check_operation(b, situation, proved);
+    (void)bench_teardown(&bench);
+}
+
+static void test_every_operation_state_by_every_confirm(void **state)
+{
+    (void)state;
     for (int situation = OPERATION_QUEUED; situation <= OPERATION_CANCELLED; situation++) {
-        for (int kind = 0; kind < CONFIRM_KINDS; kind++) {
-            void *bench = NULL;
-            (void)bench_setup(&bench);
-            struct bench *b = bench;
-            arrange(b, (enum operation_state)situation);
-            struct device_outcome *o = confirm(b, (enum confirm_kind)kind);
-            if (o->refusal != expected[kind]) {
-                print_error("situation %d, confirm %d: %s\n", situation, kind,
-                            refusal_code(o->refusal));
-                fail();
+        for (int kind = OPERATION_ISSUE; kind <= OPERATION_TRANSFER; kind++) {
+            for (int confirmed = 0; confirmed < CONFIRM_KINDS; confirmed++) {
+                try_confirm((enum operation_state)situation, (enum operation_kind)kind,
+                            (enum confirm_kind)confirmed);
             }
-            bool good = kind == CONFIRM_GOOD;
-            assert_int_equal(o->install.billable, good);
-            assert_int_equal(b->device->certificate.serial[0], good ? 2 : 1);
-            assert_int_equal(b->device->unconfirmed_count, good ? 0 : 1);
-            assert_int_equal(bench_events(o, EVENT_CERTIFICATE_INSTALLED), good);
-            assert_int_equal(bench_events(o, EVENT_CERTIFICATE_RENEWED), good);
-            assert_int_equal(o->event_count, good ? 3 : 0);
-            assert_int_equal(o->status_count, good ? 2 : 0);
-            struct uuid id = bench_id(1);
-            const struct device_recent *past = life_recent(b->device, &id);
-            if (good && situation != OPERATION_INSTALLED) {
-                assert_non_null(past);
-                assert_int_equal(past->state, OPERATION_INSTALLED);
-            }
-            /* A newer operation that waits is not touched. */
-            if (situation == OPERATION_QUEUED || situation == OPERATION_AWAITING_KEY) {
-                assert_int_equal(b->device->operation.state, situation);
-            }
-            (void)bench_teardown(&bench);
         }
     }
 }
