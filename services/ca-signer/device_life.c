@@ -134,6 +134,24 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
     return true;
 }
 
+void life_forget_first(struct device *d)
+{
+    struct uuid id = device_issue_id(d->uid, d->install_nonce);
+    size_t kept = 0;
+    for (size_t i = 0; i < d->recent_count; i++) {
+        if (!uuid_eq(&d->recent[i].id, &id)) {
+            d->recent[kept++] = d->recent[i];
+        }
+    }
+    memset(&d->recent[kept], 0, (d->recent_count - kept) * sizeof d->recent[0]);
+    d->recent_count = kept;
+    for (size_t i = 0; i < d->unconfirmed_count; i++) {
+        if (uuid_eq(&d->unconfirmed[i].operation, &id)) {
+            d->unconfirmed[i].deliveries = 0;
+        }
+    }
+}
+
 /* ---- certificates ---- */
 
 void life_try_again(struct device_request *r, const char *why)

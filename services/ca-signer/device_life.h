@@ -53,6 +53,8 @@ void life_activate(struct device_outcome *o, int64_t now_ms);
 /* Begins the first-certificate operation unless it runs or has ended; false when there is nothing
  * to be done. */
 bool life_want_first(struct device_outcome *o, const struct device_snapshots *s, int64_t now_ms);
+/* That it ended is forgotten, and how often it was handed out: its owner wants it again. */
+void life_forget_first(struct device *d);
 
 /* Nothing could be signed now. A pick-up leaves no trace, so that the same message succeeds later;
  * a bootstrap is looked at anew in any case and keeps what it reached. */

@@ -183,6 +183,13 @@ void device_renew(const struct device *old, struct device_request *r, int64_t no
     answer_operation(r, &d->operation.id, OPERATION_QUEUED, "");
 }
 
+/* It gave up its first certificate, so that there is nothing to be renewed yet. */
+static bool is_stuck_first(const struct device *d)
+{
+    return d->state == DEVICE_ACTIVE && !device_has_certificate(d) && !device_has_operation(d) &&
+           strcmp(d->reason, refusal_code(REFUSAL_STUCK)) == 0;
+}
+
 void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
@@ -195,9 +202,14 @@ void device_unblock(const struct device *old, struct device_request *r, int64_t 
                        "the device is not on the whitelist of its profile's domain");
         return;
     }
-    if (old->state == DEVICE_ALLOCATED) {
+    bool stuck = is_stuck_first(old);
+    if (old->state == DEVICE_ALLOCATED || stuck) {
         struct device *d = life_change(old, r, now_ms);
-        life_activate(o, now_ms);
+        if (stuck) {
+            life_forget_first(d);
+        } else {
+            life_activate(o, now_ms);
+        }
         if (life_want_first(o, &r->snapshots, now_ms)) {
             outcome_event(o, EVENT_OPERATION_QUEUED, NULL, life_operation_data(d, &d->operation));
         }

@@ -233,6 +233,32 @@ static void test_unblock_belongs_to_the_domain(void **state)
     assert_null(o->state);
 }
 
+/* Nothing can be renewed yet: listing the device again is its owner's word. */
+static void test_unblock_begins_a_stuck_first_certificate_again(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i <= DEVICE_DELIVERIES_MAX; i++) {
+        (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    }
+    assert_string_equal(b->device->reason, "stuck");
+    assert_int_equal(bench_apply(b, bench_renew(b, 1))->refusal, REFUSAL_NO_CERTIFICATE);
+    struct device_outcome *o = bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    assert_int_equal(o->status, 200);
+    assert_int_equal(bench_events(o, EVENT_OPERATION_QUEUED), 1);
+    assert_string_equal(b->device->reason, "");
+    /* The very same certificate, for as many times again. */
+    for (int i = 0; i < DEVICE_DELIVERIES_MAX; i++) {
+        o = bench_apply(b, bench_bootstrap(b, 1, 1));
+        assert_int_equal(o->refusal, REFUSAL_NONE);
+        assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+    }
+    assert_int_equal(bench_apply(b, bench_bootstrap(b, 1, 1))->refusal, REFUSAL_STUCK);
+    assert_int_equal(b->device->unconfirmed_count, 1);
+    /* A device that is not stuck is left as it is. */
+    (void)bench_apply(b, bench_bootstrap(b, 2, 2));
+    assert_null(bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK))->state);
+}
+
 static void test_zero_touch_off_gives_no_certificate(void **state)
 {
     struct bench *b = *state;
@@ -298,6 +324,7 @@ int main(void)
         BENCH_TEST(test_second_sealing_is_ignored_and_told),
         BENCH_TEST(test_whitelist),
         BENCH_TEST(test_unblock_belongs_to_the_domain),
+        BENCH_TEST(test_unblock_begins_a_stuck_first_certificate_again),
         BENCH_TEST(test_zero_touch_off_gives_no_certificate),
         BENCH_TEST(test_key_away_keeps_the_wish),
         BENCH_TEST(test_never_confirmed_is_stuck),
