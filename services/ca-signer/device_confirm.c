@@ -70,17 +70,7 @@ static bool settle_early(const struct device *old, struct device_request *r)
 static cJSON *installed_data(const struct device *d, const struct device_unconfirmed *u,
                              const struct device_certificate *before)
 {
-    cJSON *data = life_event_data(d);
-    json_add_hex(data, "serial", span_of(u->serial, sizeof u->serial));
-    json_add_hex(data, "fingerprint", span_of(u->fingerprint, sizeof u->fingerprint));
-    json_add_hex(data, "key_hash", span_of(u->key_hash, sizeof u->key_hash));
-    json_add_uuid(data, "ca", &u->ca);
-    json_add_time(data, "not_before", u->not_before_ms);
-    json_add_time(data, "not_after", u->not_after_ms);
-    json_add_uuid(data, "operation", &u->operation);
-    json_add_text(data, "kind", codec_name_of(operation_kind_names, u->kind));
-    json_add_uuid(data, "order", &u->order);
-    (void)cJSON_AddBoolToObject(data, "automatic", u->automatic);
+    cJSON *data = life_certificate_data(d, u);
     if (before->installed_at_ms != 0) {
         json_add_hex(data, "previous_serial", span_of(before->serial, sizeof before->serial));
         json_add_hex(data, "previous_fingerprint",
@@ -96,13 +86,9 @@ static void supersede(struct device_outcome *o, const struct device_certificate 
     if (before->installed_at_ms == 0) {
         return;
     }
-    outcome_status(o, &before->ca, before->serial, CERTIFICATE_SUPERSEDED, &by->operation);
-    cJSON *data = life_event_data(o->state);
-    json_add_hex(data, "serial", span_of(before->serial, sizeof before->serial));
-    json_add_uuid(data, "ca", &before->ca);
-    json_add_hex(data, "fingerprint", span_of(before->fingerprint, sizeof before->fingerprint));
+    cJSON *data =
+        life_supersede(o, &before->ca, before->serial, before->fingerprint, &by->operation);
     json_add_hex(data, "replaced_by", span_of(by->serial, sizeof by->serial));
-    outcome_event(o, EVENT_CERTIFICATE_REPLACED, before->serial, data);
 }
 
 static void install(struct device *d, const struct device_unconfirmed *u, int64_t now_ms)

@@ -15,18 +15,6 @@ void device_decide(const struct device *old, struct device_request *r, int64_t n
     deciders[r->kind](old, r, now_ms);
 }
 
-static cJSON *issued_data(const struct device *d, const struct device_unconfirmed *u)
-{
-    cJSON *data = life_operation_data(d, &d->operation);
-    json_add_hex(data, "serial", span_of(u->serial, sizeof u->serial));
-    json_add_hex(data, "fingerprint", span_of(u->fingerprint, sizeof u->fingerprint));
-    json_add_hex(data, "key_hash", span_of(u->key_hash, sizeof u->key_hash));
-    json_add_uuid(data, "ca", &u->ca);
-    json_add_time(data, "not_before", u->not_before_ms);
-    json_add_time(data, "not_after", u->not_after_ms);
-    return data;
-}
-
 static const uint8_t *asked_hash(const struct device_request *r, const struct device *d)
 {
     bool renewed =
@@ -66,7 +54,7 @@ void device_issued(struct device_request *r, const struct issued_certificate *c,
     d->operation.state = OPERATION_ISSUED;
     d->operation.updated_at_ms = now_ms;
     o->issued = true;
-    outcome_event(o, EVENT_CERTIFICATE_ISSUED, NULL, issued_data(d, u));
+    outcome_event(o, EVENT_CERTIFICATE_ISSUED, NULL, life_certificate_data(d, u));
     if (r->kind == DEVICE_ASKS_BOOTSTRAP) {
         life_answer_bootstrap(r, d, u);
     } else {

@@ -22,6 +22,20 @@ cJSON *life_operation_data(const struct device *d, const struct device_operation
     return data;
 }
 
+cJSON *life_certificate_data(const struct device *d, const struct device_unconfirmed *u)
+{
+    const struct device_operation by = {
+        .id = u->operation, .kind = u->kind, .order = u->order, .automatic = u->automatic};
+    cJSON *data = life_operation_data(d, &by);
+    json_add_hex(data, "serial", span_of(u->serial, sizeof u->serial));
+    json_add_hex(data, "fingerprint", span_of(u->fingerprint, sizeof u->fingerprint));
+    json_add_hex(data, "key_hash", span_of(u->key_hash, sizeof u->key_hash));
+    json_add_uuid(data, "ca", &u->ca);
+    json_add_time(data, "not_before", u->not_before_ms);
+    json_add_time(data, "not_after", u->not_after_ms);
+    return data;
+}
+
 struct device *life_change(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device *d = device_copy(old);
@@ -259,13 +273,16 @@ bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, 
     return true;
 }
 
-static cJSON *replaced_data(const struct device *d, const uint8_t serial[CERTIFICATE_SERIAL],
-                            const struct uuid *ca, const uint8_t fingerprint[32])
+cJSON *life_supersede(struct device_outcome *o, const struct uuid *ca,
+                      const uint8_t serial[CERTIFICATE_SERIAL], const uint8_t fingerprint[32],
+                      const struct uuid *operation)
 {
-    cJSON *data = life_event_data(d);
+    cJSON *data = life_event_data(o->state);
     json_add_hex(data, "serial", span_of(serial, CERTIFICATE_SERIAL));
     json_add_uuid(data, "ca", ca);
     json_add_hex(data, "fingerprint", span_of(fingerprint, 32));
+    outcome_status(o, ca, serial, CERTIFICATE_SUPERSEDED, operation);
+    outcome_event(o, EVENT_CERTIFICATE_REPLACED, serial, data);
     return data;
 }
 
@@ -274,9 +291,7 @@ void life_drop_unconfirmed(struct device_outcome *o, size_t keep_from, const str
     struct device *d = o->state;
     for (size_t i = 0; i < keep_from; i++) {
         const struct device_unconfirmed *u = &d->unconfirmed[i];
-        outcome_status(o, &u->ca, u->serial, CERTIFICATE_SUPERSEDED, operation);
-        outcome_event(o, EVENT_CERTIFICATE_REPLACED, u->serial,
-                      replaced_data(d, u->serial, &u->ca, u->fingerprint));
+        (void)life_supersede(o, &u->ca, u->serial, u->fingerprint, operation);
     }
     size_t left = d->unconfirmed_count - keep_from;
     memmove(d->unconfirmed, d->unconfirmed + keep_from, left * sizeof d->unconfirmed[0]);

@@ -33,6 +33,8 @@ void device_unblock(const struct device *old, struct device_request *r, int64_t 
 cJSON *life_event_data(const struct device *d);
 /* The same about an operation: id, kind, order, whether automatic. */
 cJSON *life_operation_data(const struct device *d, const struct device_operation *o);
+/* The same about a certificate and the operation that brought it. */
+cJSON *life_certificate_data(const struct device *d, const struct device_unconfirmed *u);
 
 /* A copy of the state to be changed, owned by the outcome, with the signed sequence of `r` taken
  * over where it has one. */
@@ -80,6 +82,11 @@ void life_ask(struct device_request *r, const struct device_key *key,
  */
 bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
                   int64_t now_ms);
+/* A certificate is superseded by what `operation` brought: recorded and told. Returns the event's
+ * data, borrowed from the outcome, to be added to. */
+cJSON *life_supersede(struct device_outcome *o, const struct uuid *ca,
+                      const uint8_t serial[CERTIFICATE_SERIAL], const uint8_t fingerprint[32],
+                      const struct uuid *operation);
 /* Drops the oldest unconfirmed certificates below `keep_from`: told as superseded. */
 void life_drop_unconfirmed(struct device_outcome *o, size_t keep_from,
                            const struct uuid *operation);
