@@ -124,9 +124,7 @@ static struct http_response *show_refusal(unsigned status, const cJSON *reply)
                                                     .message = text_of(field, "message", "")};
         }
     }
-    /* one word for it, whichever owner says it */
-    const char *type = status == 422 ? "idempotency_key_reused" : "internal_error";
-    return http_response_error(status, status == 422 ? type : text_of(reply, "type", type),
+    return http_response_error(status, text_of(reply, "type", "internal_error"),
                                text_of(reply, "message", "the request was refused"), fields, n);
 }
 

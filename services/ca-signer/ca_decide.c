@@ -133,8 +133,10 @@ static void refuse(struct ca_outcome *o, int status, const char *code, const cha
 static void answer_repeat(const struct ca *old, struct ca_command *c, const char *hash)
 {
     if (hash[0] != 0 && c->envelope.hash[0] != 0 && strcmp(hash, c->envelope.hash) != 0) {
-        refuse(&c->outcome, 422, "idempotency_key_reused",
-               "this Idempotency-Key was used with another body");
+        c->outcome.status = 422;
+        (void)fault_set(&c->outcome.fault, ERR_CONFLICT, "idempotency_key_reused",
+                        "Idempotency-Key",
+                        "this key was used with another body; use a new key for a new request");
     } else {
         answer(&c->outcome, old);
     }
@@ -177,7 +179,7 @@ static void create(const struct ca *old, struct ca_command *c)
         return;
     }
     if (check_create(&c->of.create, &o->fault) != ERR_OK) {
-        o->status = 422;
+        o->status = 400;
         o->release_seat = true;
         return;
     }
@@ -221,7 +223,7 @@ void ca_not_made(struct ca_command *c, err_t why, const struct fault *fault)
     err_class_t class = err_class(why);
     o->release_seat = true;
     if (class == ERR_CLASS_REJECT || class == ERR_CLASS_CONFLICT) {
-        o->status = 422;
+        o->status = 400;
         o->fault = *fault;
     } else {
         refuse(o, 503, "key_store_unavailable", "the CA's key could not be made now; try again");
@@ -278,7 +280,7 @@ static void update(const struct ca *old, struct ca_command *c, int64_t now_ms)
                       "must be at most the CA's own validity, %lld s", (long long)life_s);
     }
     if (e != ERR_OK) {
-        o->status = 422;
+        o->status = 400;
         return;
     }
     ca->updated_at_ms = now_ms;

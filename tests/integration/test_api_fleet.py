@@ -100,6 +100,7 @@ def test_authorities(gateway):
     for extra, field in (
         ({"DeviceCertificateValidity": "10y"}, "DeviceCertificateValidity"),
         ({"RenewAhead": "90d"}, "RenewAhead"),
+        ({"RenewAhead": "89d"}, "RenewAhead"),  # below it, but refused by the CA's owner
         ({"Validity": "101y"}, "Validity"),
         ({"Validity": "10"}, "Validity"),
         ({"KeyUsage": ["dragon"]}, "KeyUsage[0]"),
@@ -107,6 +108,12 @@ def test_authorities(gateway):
     ):
         client.refused("/v1/ztp/rootca/create", 400, "validation_error", field, **{**CA, **extra})
     client.refused("/v1/ztp/rootca/update", 400, "missing_field", RootCAUID=uid)
+    for extra in ({"DeviceCertificateValidity": "11y"}, {"RenewAhead": "89d"}):
+        client.refused("/v1/ztp/rootca/update", 400, "validation_error", *extra, RootCAUID=uid, **extra)
+    client.ok("/v1/ztp/rootca/update", key="update", RootCAUID=uid, Name="newer")
+    client.refused(
+        "/v1/ztp/rootca/update", 422, "idempotency_key_reused", "Idempotency-Key", key="update", RootCAUID=uid, Name="newest"
+    )
     client.refused("/v1/device/profile/create", 400, "validation_error", "HeartbeatInterval", Name="p", RootCAUID=uid, HeartbeatInterval="31d")
     client.refused("/v1/device/profile/create", 404, "not_found", "RootCAUID", Name="p", RootCAUID=NOBODY)
     client.ok("/v1/device/profile/create", Name="p", RootCAUID=uid, HeartbeatInterval="20d")

@@ -120,8 +120,8 @@ def test_ca_requests_are_idempotent_and_checked(signer, stack, domain, ca):
     again = update(request, hash="bb" * 16, name="Other")
     assert (again["status"], again["type"]) == (422, "idempotency_key_reused")
     never = update(renew_ahead_s=364 * 86400)
-    assert (never["status"], never["fields"][0]["field"]) == (422, "RenewAhead")
-    assert update(device_validity_s=20 * 365 * 86400)["status"] == 422
+    assert (never["status"], never["fields"][0]["field"]) == (400, "RenewAhead")
+    assert update(device_validity_s=20 * 365 * 86400)["status"] == 400
     stranger = stack.ask(
         "fleetseal.ca.requests", "ca.update.v1", ca["id"], {"id": ca["id"], "name": "x"}, domain=str(uuid.uuid4())
     )
@@ -131,7 +131,7 @@ def test_ca_requests_are_idempotent_and_checked(signer, stack, domain, ca):
 
 def test_refused_ca_gives_its_seat_back(signer, stack, domain):
     answer = stack.create_ca(domain, key_algorithm="EC-P999")
-    assert answer["status"] == 422 and answer["fields"][0]["field"] == "KeyAlgorithm"
+    assert answer["status"] == 400 and answer["fields"][0]["field"] == "KeyAlgorithm"
     released = stack.records("fleetseal.registry.requests", domain, type="registry.ca.release.v1")
     assert [r.json()["body"]["id"] for r in released] == [answer["request"]]
 

@@ -94,7 +94,7 @@ static void test_settings_that_can_never_work(void **state)
         bool refused = table[i].field[0] != 0;
         assert_int_equal(c->outcome.sign, !refused);
         assert_int_equal(c->outcome.release_seat, refused);
-        assert_int_equal(c->outcome.status, refused ? 422 : 0);
+        assert_int_equal(c->outcome.status, refused ? 400 : 0);
     }
 }
 
@@ -153,7 +153,7 @@ static void test_create_again(void **state)
     assert_non_null(same->outcome.result);
     CLEANUP(ca_command_free) struct ca_command *other = command(CA_ASKS_CREATE, ID, "bb");
     ca_decide(ca, other, NOW);
-    assert_refused(other, 422, "idempotency_key_reused", "");
+    assert_refused(other, 422, "idempotency_key_reused", "Idempotency-Key");
     assert_false(other->outcome.release_seat);
     CLEANUP(ca_command_free) struct ca_command *stranger = command(CA_ASKS_CREATE, ID, "aa");
     stranger->domain.bytes[0] ^= 1;
@@ -168,7 +168,7 @@ static void test_key_store_failures(void **state)
     static const struct {
         err_t why;
         int status;
-    } table[] = {{ERR_UNAVAILABLE, 503}, {ERR_INTERNAL, 503}, {ERR_INVALID, 422}};
+    } table[] = {{ERR_UNAVAILABLE, 503}, {ERR_INTERNAL, 503}, {ERR_INVALID, 400}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         CLEANUP(ca_command_free) struct ca_command *c = command(CA_ASKS_CREATE, ID, "a");
         const struct fault fault = {.code = "validation_error", .field = "Subject", .text = "x"};
@@ -195,12 +195,12 @@ static void test_update_refusals(void **state)
     shorter->of.update.has_device_validity = true;
     shorter->of.update.device_validity_s = 20 * DAY_S; /* renew-ahead is 30 days */
     ca_decide(ca, shorter, NOW);
-    assert_refused(shorter, 422, "validation_error", "RenewAhead");
+    assert_refused(shorter, 400, "validation_error", "RenewAhead");
     CLEANUP(ca_command_free) struct ca_command *longer = command(CA_ASKS_UPDATE, REQUEST, "u");
     longer->of.update.has_device_validity = true;
     longer->of.update.device_validity_s = 4000 * DAY_S;
     ca_decide(ca, longer, NOW);
-    assert_refused(longer, 422, "validation_error", "DeviceCertificateValidity");
+    assert_refused(longer, 400, "validation_error", "DeviceCertificateValidity");
 }
 
 static void test_update_changes_what_is_named(void **state)
@@ -224,7 +224,7 @@ static void test_update_changes_what_is_named(void **state)
     assert_null(again->outcome.state);
     CLEANUP(ca_command_free) struct ca_command *other = command(CA_ASKS_UPDATE, REQUEST, "v");
     ca_decide(after, other, NOW + 9);
-    assert_refused(other, 422, "idempotency_key_reused", "");
+    assert_refused(other, 422, "idempotency_key_reused", "Idempotency-Key");
 }
 
 static void test_memory_of_requests_is_bounded_and_ages(void **state)
