@@ -225,6 +225,7 @@ static const struct codec_table whitelist_entry_table =
 static const struct codec_field whitelist_entry_element = {
     CODEC_ELEMENT_OBJECT(struct registry_whitelist_entry, &whitelist_entry_table)};
 static const struct codec_field whitelist_change_fields[] = {
+    {ID(struct registry_whitelist_change, first, "first", CODEC_OMIT_ZERO)},
     {CODEC_ARRAY_HEAP(struct registry_whitelist_change, devices, devices_count, "devices",
                       CODEC_REQUIRED, 1, REGISTRY_WHITELIST_CHUNK, &whitelist_entry_element)},
 };

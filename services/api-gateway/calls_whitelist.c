@@ -62,13 +62,16 @@ static void make_items(struct ask *ask, const struct uuid *id, const struct whit
     for (size_t i = 0; i < ask->item_count; i++) {
         size_t first = i * REGISTRY_WHITELIST_CHUNK;
         size_t left = e->count - first;
-        const struct registry_whitelist_change chunk = {
+        struct registry_whitelist_change chunk = {
             .devices = &e->items[first],
             .devices_count = left < REGISTRY_WHITELIST_CHUNK ? left : REGISTRY_WHITELIST_CHUNK,
         };
         char number[24];
         (void)snprintf(number, sizeof number, "%zu", i);
-        ask->items[i].id = ask->item_count == 1 ? *id : UUID_V5(uuid_span(id), span_str(number));
+        ask->items[i].id = i == 0 ? *id : UUID_V5(uuid_span(id), span_str(number));
+        if (i > 0) {
+            uuid_format(id, chunk.first);
+        }
         ask->items[i].body = write_body(&registry_whitelist_change_table, &chunk);
     }
 }

@@ -102,6 +102,13 @@ void registry_refuse(struct registry_outcome *out, err_t e, const char *code, co
     out->status = reply_status(fault_set(&out->fault, e, code, field, "%s", text));
 }
 
+void registry_refuse_reuse(struct registry_outcome *out)
+{
+    (void)fault_set(&out->fault, ERR_CONFLICT, "idempotency_key_reused", "Idempotency-Key",
+                    "this key was used with another body; use a new key for a new request");
+    out->status = 422;
+}
+
 static const struct {
     const char *type;
     size_t domain_at, created_at, updated_at; /* offsets in the struct */
@@ -185,9 +192,7 @@ static void repeat(const struct registry_request *rq, const struct registry_resu
 {
     if (strcmp(seen->hash, rq->envelope.hash) != 0 ||
         strcmp(seen->request_type, rq->envelope.type) != 0) {
-        (void)fault_set(&out->fault, ERR_CONFLICT, "idempotency_key_reused", "Idempotency-Key",
-                        "this key was used with another body; use a new key for a new request");
-        out->status = 422;
+        registry_refuse_reuse(out);
         return;
     }
     out->status = seen->status;

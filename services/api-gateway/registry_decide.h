@@ -15,7 +15,8 @@
 #define REGISTRY_ENTITY_DOMAIN 0
 #define REGISTRY_ENTITY_RESULT 1
 #define REGISTRY_ENTITY_THING  2
-#define REGISTRY_ENTITIES_MAX  (REGISTRY_ENTITY_THING + REGISTRY_WHITELIST_CHUNK)
+/* the devices of a chunk, and the result of the first chunk */
+#define REGISTRY_ENTITIES_MAX (REGISTRY_ENTITY_THING + REGISTRY_WHITELIST_CHUNK + 1)
 
 struct registry_operation;
 

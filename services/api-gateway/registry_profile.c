@@ -104,9 +104,7 @@ static void ca_create(const struct registry_case *c, struct registry_outcome *ou
     const struct registry_record *present = registry_thing(c, 0);
     if (present != NULL) {
         if (strcmp(present->of.seat.request_hash, c->rq->envelope.hash) != 0) {
-            (void)fault_set(&out->fault, ERR_CONFLICT, "idempotency_key_reused", "Idempotency-Key",
-                            "this key was used with another body; use a new key");
-            out->status = 422;
+            registry_refuse_reuse(out);
             return;
         }
         forward_ca(c, out);

@@ -50,6 +50,8 @@ static inline const struct registry_record *registry_thing(const struct registry
 /* The reply of a refusal: status from the error's table. */
 void registry_refuse(struct registry_outcome *out, err_t e, const char *code, const char *field,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* 422: the Idempotency-Key came before, with another body. */
+void registry_refuse_reuse(struct registry_outcome *out);
 /* A new record with its type, domain and times filled in by kind; hand it to registry_put. */
 struct registry_record *registry_make(const struct registry_case *c, enum registry_kind kind);
 /* Takes the record. The reply's result is the record itself when `reply`. */

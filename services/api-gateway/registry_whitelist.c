@@ -16,7 +16,24 @@ static err_t name_devices(struct registry_request *rq)
             return err;
         }
     }
-    return ERR_OK;
+    return body->first[0] != '\0' ? registry_name(rq, REGISTRY_RESULT, body->first) : ERR_OK;
+}
+
+/*
+ * A long list comes in chunks that have ids of their own. The result of the first one, which was
+ * decided before, stands for the Idempotency-Key: another list under the same key is refused as a
+ * whole, whatever its length.
+ */
+static bool key_reused(const struct registry_case *c, struct registry_outcome *out)
+{
+    const struct registry_whitelist_change *body = c->body;
+    const struct registry_record *first =
+        body->first[0] != '\0' ? registry_thing(c, (unsigned)body->devices_count) : NULL;
+    if (first == NULL || strcmp(first->of.result.hash, c->rq->envelope.hash) == 0) {
+        return false;
+    }
+    registry_refuse_reuse(out);
+    return true;
 }
 
 /* A device named twice in one chunk is one entity; only its last entry counts. */
@@ -75,6 +92,9 @@ static void whitelist_add(const struct registry_case *c, struct registry_outcome
     const struct registry_whitelist_change *body = c->body;
     unsigned changed = 0;
     assert(body->devices != NULL); /* the codec refuses an empty list */
+    if (key_reused(c, out)) {
+        return;
+    }
     for (size_t i = 0; i < body->devices_count; i++) {
         const struct registry_whitelist_entry *entry = &body->devices[i];
         if (named_later(body, i)) {
@@ -114,6 +134,9 @@ static void whitelist_remove(const struct registry_case *c, struct registry_outc
 {
     const struct registry_whitelist_change *body = c->body;
     unsigned changed = 0;
+    if (key_reused(c, out)) {
+        return;
+    }
     for (size_t i = 0; i < body->devices_count; i++) {
         if (!named_later(body, i) && registry_thing(c, (unsigned)i) != NULL) {
             registry_delete(out, REGISTRY_ENTITY_THING + (unsigned)i);

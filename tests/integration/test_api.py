@@ -141,6 +141,27 @@ def test_same_key_same_answer(gateway):
     client.refused("/v1/accesskey/create", 400, "validation_error", "Idempotency-Key", key="x" * 256, Name="k")
 
 
+def test_same_key_another_list(gateway):
+    """Lists are decided in chunks; under a used key not one of them counts, whatever the lengths."""
+    client, _ = gateway.new_domain()
+
+    def devices(count, start):
+        return [{"RoTPublicUID": f"{start + i:016x}"} for i in range(count)]
+
+    def listed():
+        return len(client.ok("/v1/device/whitelist/list", Limit=1000)["data"])
+
+    for key, count, others in (("short", 3, (4, 70)), ("long", 60, (3, 170))):
+        before = listed()
+        answer = client.ok("/v1/device/whitelist/add", key=key, Devices=devices(count, 1000 * before))
+        assert client.ok("/v1/device/whitelist/add", key=key, Devices=devices(count, 1000 * before)) == answer
+        for other in others:
+            client.refused(
+                "/v1/device/whitelist/add", 422, "idempotency_key_reused", key=key, Devices=devices(other, 1 << 40)
+            )
+        assert listed() == before + count
+
+
 def test_spelling_of_a_repeat_does_not_matter(gateway):
     client, _ = gateway.new_domain()
     url = "https://example.com/hook"

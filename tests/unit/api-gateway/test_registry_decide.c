@@ -398,6 +398,25 @@ static void test_whitelist(void **state)
     assert_null(find(f, REGISTRY_WHITELIST, UID_1));
 }
 
+/* A further chunk is judged by the first one's hash, though its own id was never seen. */
+static void test_chunks_share_their_key(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const types[] = {REGISTRY_REQUEST_WHITELIST_ADD,
+                                        REGISTRY_REQUEST_WHITELIST_REMOVE};
+    assert_ok(run(f, types[0], ID_1, "h", "{\"devices\":[{\"uid\":\"" UID_1 "\"}]}"));
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(run(f, types[i], ID_2, "other",
+                      "{\"first\":\"" ID_1 "\",\"devices\":[{\"uid\":\"" UID_1
+                      "\"},{\"uid\":\"" UID_2 "\"}]}"));
+        assert_refused(f, 422, "idempotency_key_reused");
+    }
+    assert_ok(run(f, types[0], ID_2, "h",
+                  "{\"first\":\"" ID_1 "\",\"devices\":[{\"uid\":\"" UID_2 "\"}]}"));
+    assert_int_equal(f->out.status, 200);
+    assert_non_null(find(f, REGISTRY_WHITELIST, UID_2));
+}
+
 static void test_webhook(void **state)
 {
     struct fixture *f = *state;
@@ -455,6 +474,7 @@ int main(void)
         T(test_sixteenth_ca),
         T(test_ca_again_is_forwarded_again),
         T(test_whitelist),
+        T(test_chunks_share_their_key),
         T(test_webhook),
         T(test_results_go_when_their_time_is_over),
     };
