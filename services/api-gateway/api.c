@@ -26,6 +26,22 @@ int32_t api_partition(const struct door *door, const char *key)
     return partition_of(span_str(key), views_partitions(door->views));
 }
 
+/* ---- rules of fields ---- */
+
+bool api_line_rule(const void *text)
+{
+    const uint8_t *c = text;
+    bool visible = *c == 0; /* whether it may be empty is said by its length */
+    for (; *c != 0; c++) {
+        /* C0, DEL, and C1 (U+0080 to U+009F) */
+        if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0)) {
+            return false;
+        }
+        visible = visible || *c != ' ';
+    }
+    return visible;
+}
+
 /* ---- answers ---- */
 
 struct http_response *api_response(unsigned status, const cJSON *json)

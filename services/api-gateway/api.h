@@ -98,6 +98,12 @@ void api_view_failed(struct exchange *x, err_t e, const char *field, const char 
                      const char *id);
 struct http_response *api_response(unsigned status, const cJSON *json);
 
+/* ---- rules of fields ---- */
+
+/* For names and the like, which end up in tables, logs and certificates. */
+#define API_LINE CODEC_RULE(api_line_rule, "text in one line: no control characters, not only spaces")
+bool api_line_rule(const void *text);
+
 /* ---- lists ---- */
 
 /* Members of every list's body, after API_BODY_HEAD. */

@@ -16,7 +16,7 @@ struct create_body {
 };
 static const struct codec_field create_fields[] = {
     API_DOMAIN_ROW(struct create_body),
-    {CODEC_STR(struct create_body, name, "Name", CODEC_REQUIRED, 1)},
+    {CODEC_STR(struct create_body, name, "Name", CODEC_REQUIRED, 1), API_LINE},
 };
 static const struct codec_table create_table = CODEC_TABLE(struct create_body, create_fields);
 

@@ -22,13 +22,13 @@ static bool country_rule(const void *text)
 
 static const struct codec_field subject_fields[] = {
 #define T struct ca_subject
-    {CODEC_STR(T, common_name, "CommonName", CODEC_REQUIRED, 1)},
-    {CODEC_STR(T, organization, "Organization", CODEC_OMIT_ZERO, 1)},
-    {CODEC_STR(T, organizational_unit, "OrganizationalUnit", CODEC_OMIT_ZERO, 1)},
+    {CODEC_STR(T, common_name, "CommonName", CODEC_REQUIRED, 1), API_LINE},
+    {CODEC_STR(T, organization, "Organization", CODEC_OMIT_ZERO, 1), API_LINE},
+    {CODEC_STR(T, organizational_unit, "OrganizationalUnit", CODEC_OMIT_ZERO, 1), API_LINE},
     {CODEC_STR(T, country, "Country", CODEC_OMIT_ZERO, 2),
      CODEC_RULE(country_rule, "two capital letters (ISO 3166)")},
-    {CODEC_STR(T, state, "State", CODEC_OMIT_ZERO, 1)},
-    {CODEC_STR(T, locality, "Locality", CODEC_OMIT_ZERO, 1)},
+    {CODEC_STR(T, state, "State", CODEC_OMIT_ZERO, 1), API_LINE},
+    {CODEC_STR(T, locality, "Locality", CODEC_OMIT_ZERO, 1), API_LINE},
 #undef T
 };
 static const struct codec_table subject_table = CODEC_TABLE(struct ca_subject, subject_fields);
@@ -50,7 +50,7 @@ struct create_body {
 static const struct codec_field create_fields[] = {
 #define T struct create_body
     API_DOMAIN_ROW(T),
-    {CODEC_STR(T, create.name, "Name", CODEC_REQUIRED, 1)},
+    {CODEC_STR(T, create.name, "Name", CODEC_REQUIRED, 1), API_LINE},
     {CODEC_OBJECT(T, create.subject, "Subject", CODEC_REQUIRED, &subject_table)},
     {CODEC_STR(T, create.key_algorithm, "KeyAlgorithm", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(algorithm_rule, "EC-P256")},
@@ -59,7 +59,7 @@ static const struct codec_field create_fields[] = {
     {CODEC_STR(T, device_validity, "DeviceCertificateValidity", CODEC_REQUIRED, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
     {CODEC_BOOL(T, create.automatic_renewal, "AutomaticRenewal", 0)},
-    {CODEC_STR(T, renew_ahead, "RenewAhead", CODEC_OMIT_ZERO, 0),
+    {CODEC_STR(T, renew_ahead, "RenewAhead", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
     {CODEC_ARRAY(T, create.key_usage, create.key_usage_count, "KeyUsage", CODEC_OMIT_ZERO, 0,
                  &usage_element)},
@@ -85,7 +85,7 @@ static const struct codec_field update_fields[] = {
 #define T struct update_body
     API_DOMAIN_ROW(T),
     CA_UID_ROW(T),
-    {CODEC_STR(T, update.name, "Name", 0, 1), CODEC_HAS(T, update.has_name)},
+    {CODEC_STR(T, update.name, "Name", 0, 1), API_LINE, CODEC_HAS(T, update.has_name)},
     {CODEC_STR(T, device_validity, "DeviceCertificateValidity", 0, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS), CODEC_HAS(T, update.has_device_validity)},
     {CODEC_BOOL(T, update.automatic_renewal, "AutomaticRenewal", 0),

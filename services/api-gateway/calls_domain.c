@@ -9,12 +9,12 @@ static bool email_rule(const void *text)
 {
     const char *email = text;
     const char *at = strchr(email, '@');
-    return at != NULL && at != email && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
+    return api_line_rule(text) && at != NULL && at != email && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
            strpbrk(email, " \t\r\n,;<>") == NULL;
 }
 
 static const struct codec_field contact_fields[] = {
-    {CODEC_STR(struct registry_contact, name, "Name", CODEC_OMIT_ZERO, 0)},
+    {CODEC_STR(struct registry_contact, name, "Name", CODEC_OMIT_ZERO, 0), API_LINE},
     {CODEC_STR(struct registry_contact, email, "Email", CODEC_REQUIRED, 3),
      CODEC_RULE(email_rule, "an e-mail address")},
     {CODEC_ENUM(struct registry_contact, role, "Role", 0, registry_contact_role_names)},
@@ -29,9 +29,9 @@ struct create_body {
     struct registry_domain_create create;
 };
 static const struct codec_field create_fields[] = {
-    {CODEC_STR(struct create_body, create.name, "Name", CODEC_REQUIRED, 1)},
-    {CODEC_STR(struct create_body, create.company, "Company", CODEC_OMIT_ZERO, 0)},
-    {CODEC_STR(struct create_body, create.address, "Address", CODEC_OMIT_ZERO, 0)},
+    {CODEC_STR(struct create_body, create.name, "Name", CODEC_REQUIRED, 1), API_LINE},
+    {CODEC_STR(struct create_body, create.company, "Company", CODEC_OMIT_ZERO, 0), API_LINE},
+    {CODEC_STR(struct create_body, create.address, "Address", CODEC_OMIT_ZERO, 0), API_LINE},
     {CODEC_ARRAY(struct create_body, create.contacts, create.contacts_count, "Contacts",
                  CODEC_OMIT_ZERO, 0, &contact_element)},
     {CODEC_ENUM(struct create_body, create.account_type, "AccountType", CODEC_REQUIRED,

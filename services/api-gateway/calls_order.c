@@ -34,7 +34,7 @@ static const struct codec_field renew_fields[] = {
     API_DOMAIN_ROW(struct renew_body),
     {CODEC_ARRAY_HEAP(struct renew_body, devices, devices_count, "RoTPublicUIDs", CODEC_REQUIRED, 1,
                       DEVICES_MAX, &uid_element)},
-    {CODEC_STR(struct renew_body, validity, "Validity", CODEC_OMIT_ZERO, 0),
+    {CODEC_STR(struct renew_body, validity, "Validity", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
 };
 static const struct codec_table renew_table = CODEC_TABLE(struct renew_body, renew_fields);

@@ -35,12 +35,12 @@ struct create_body {
 };
 static const struct codec_field create_fields[] = {
     API_DOMAIN_ROW(struct create_body),
-    {CODEC_STR(struct create_body, name, "Name", CODEC_REQUIRED, 1)},
+    {CODEC_STR(struct create_body, name, "Name", CODEC_REQUIRED, 1), API_LINE},
     {CODEC_STR(struct create_body, ca, "RootCAUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
      CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
-    {CODEC_STR(struct create_body, heartbeat, "HeartbeatInterval", CODEC_OMIT_ZERO, 0),
+    {CODEC_STR(struct create_body, heartbeat, "HeartbeatInterval", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
-    {CODEC_STR(struct create_body, flood, "FloodInterval", CODEC_OMIT_ZERO, 0),
+    {CODEC_STR(struct create_body, flood, "FloodInterval", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
     {CODEC_ENUM(struct create_body, whitelist, "Whitelist", 0, registry_whitelist_mode_names)},
     {CODEC_STR(struct create_body, key_algorithm, "KeyAlgorithm", CODEC_OMIT_ZERO, 1),

@@ -57,7 +57,7 @@ static const struct codec_field create_fields[] = {
      CODEC_RULE(url_rule, "an http or https URL with a host, without user and fragment")},
     {CODEC_ARRAY(T, create.events, create.events_count, "Events", CODEC_REQUIRED, 1,
                  &event_element)},
-    {CODEC_STR(T, create.description, "Description", CODEC_OMIT_ZERO, 0)},
+    {CODEC_STR(T, create.description, "Description", CODEC_OMIT_ZERO, 0), API_LINE},
 #undef T
 };
 static const struct codec_table create_table = CODEC_TABLE(struct create_body, create_fields);

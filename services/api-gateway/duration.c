@@ -47,8 +47,7 @@ err_t duration_parse(const char *text, int64_t *ret_s)
 bool duration_valid(const void *text)
 {
     int64_t seconds = 0;
-    const char *given = text;
-    return given[0] == '\0' || duration_parse(given, &seconds) == ERR_OK;
+    return duration_parse(text, &seconds) == ERR_OK;
 }
 
 void duration_format(int64_t seconds, char out[DURATION_TEXT_SIZE])

@@ -15,7 +15,7 @@
 
 /* ERR_INVALID: another form, zero, or more than 1000 years. */
 err_t duration_parse(const char *text, int64_t *ret_s) MUST_USE;
-/* For codec rules; the empty string stands for "not given" and is fine. */
+/* For codec rules. */
 bool duration_valid(const void *text);
 /* In the largest unit up to days that divides it. */
 void duration_format(int64_t seconds, char out[DURATION_TEXT_SIZE]);

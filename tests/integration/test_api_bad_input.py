@@ -39,6 +39,7 @@ def gateway(shared):
     assert shared.customer.ok("/v1/domain/get")["DomainUID"] == shared.domain, "it must still serve"
 
 
+AUTHORITY = {"Name": "x", "Subject": {"CommonName": "x"}, "Validity": "2y", "DeviceCertificateValidity": "90d"}
 HOOK = {"URL": "https://example.com/", "Events": ["*"]}
 
 BODIES = [
@@ -62,6 +63,11 @@ BODIES = [
     ("null for a text", "/v1/accesskey/create", '{"Name":null}', 400, "validation_error", "Name"),
     ("an empty name", "/v1/accesskey/create", '{"Name":""}', 400, "validation_error", "Name"),
     ("a long name", "/v1/accesskey/create", json.dumps({"Name": "x" * 101}), 400, "validation_error", "Name"),
+    ("a control character", "/v1/accesskey/create", '{"Name":"a\\u001b[2Jb"}', 400, "validation_error", "Name"),
+    ("another control character", "/v1/accesskey/create", '{"Name":"a\\u009b2Jb"}', 400, "validation_error", "Name"),
+    ("two lines", "/v1/ztp/rootca/create", json.dumps({**AUTHORITY, "Subject": {"CommonName": "a\nb"}}), 400, "validation_error", "Subject.CommonName"),
+    ("nothing to see", "/v1/accesskey/create", '{"Name":"   "}', 400, "validation_error", "Name"),
+    ("an empty duration", "/v1/ztp/rootca/create", json.dumps({**AUTHORITY, "RenewAhead": ""}), 400, "validation_error", "RenewAhead"),
     ("a text for a list", "/v1/device/whitelist/add", '{"Devices":"all"}', 400, "validation_error", "Devices"),
     ("an empty list", "/v1/device/whitelist/add", '{"Devices":[]}', 400, "validation_error", "Devices"),
     ("not a UID", "/v1/device/whitelist/add", '{"Devices":[{"RoTPublicUID":"00112233445566ag"}]}', 400, "validation_error", None),
