@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "common/http_error.h"
 #include "common/json.h"
@@ -20,6 +21,12 @@ const struct codec_name api_order_names[] = {{API_ASC, "ASC"}, {API_DESC, "DESC"
 static const struct codec_field page_fields[] = {API_DOMAIN_ROW(struct api_page_body),
                                                  API_PAGE_ROWS(struct api_page_body)};
 const struct codec_table api_page_table = CODEC_TABLE(struct api_page_body, page_fields);
+
+bool api_is_csv(const struct exchange *x)
+{
+    const char *type = http_request_header(x->req, "Content-Type");
+    return x->call->max_csv > 0 && type != NULL && strncasecmp(type, "text/csv", 8) == 0;
+}
 
 int32_t api_partition(const struct door *door, const char *key)
 {

@@ -31,10 +31,10 @@ struct api_call {
     const char *path;
     enum api_access access;
     bool write;
-    bool csv;                       /* the body may be text/csv; serve looks at the raw body then */
     const struct codec_table *body; /* its struct begins with API_BODY_HEAD */
-    size_t max_body;                /* bytes */
-    size_t max_values;              /* JSON values in it */
+    size_t max_body;                /* bytes of JSON */
+    size_t max_csv;    /* bytes of a text/csv body, which serve reads itself; 0: JSON only */
+    size_t max_values; /* JSON values in it */
     void (*serve)(struct exchange *x);
     /* How an owner's result is shown, for answers now and for /v1/request/get later. `result` may
      * be NULL; `asked` is what the ask kept of the request, NULL later. Any thread. Writes only. */
@@ -82,6 +82,8 @@ struct exchange {
     int64_t now_ms;
 };
 
+/* The body is text/csv: `body` is not filled in. */
+bool api_is_csv(const struct exchange *x);
 int32_t api_partition(const struct door *door, const char *key);
 
 /* ---- answers; each takes what it is given ---- */
@@ -101,7 +103,8 @@ struct http_response *api_response(unsigned status, const cJSON *json);
 /* ---- rules of fields ---- */
 
 /* For names and the like, which end up in tables, logs and certificates. */
-#define API_LINE CODEC_RULE(api_line_rule, "text in one line: no control characters, not only spaces")
+#define API_LINE                                                                                   \
+    CODEC_RULE(api_line_rule, "text in one line: no control characters, not only spaces")
 bool api_line_rule(const void *text);
 
 /* ---- lists ---- */

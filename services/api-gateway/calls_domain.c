@@ -9,8 +9,8 @@ static bool email_rule(const void *text)
 {
     const char *email = text;
     const char *at = strchr(email, '@');
-    return api_line_rule(text) && at != NULL && at != email && at[1] != '\0' && strchr(at + 1, '@') == NULL &&
-           strpbrk(email, " \t\r\n,;<>") == NULL;
+    return api_line_rule(text) && at != NULL && at != email && at[1] != '\0' &&
+           strchr(at + 1, '@') == NULL && strpbrk(email, " \t\r\n,;<>") == NULL;
 }
 
 static const struct codec_field contact_fields[] = {

@@ -9,6 +9,7 @@
 
 #define DEVICES_MAX    10000 /* of a JSON body; longer lists come as CSV */
 #define BODY_MAX       ((size_t)8 * 1024 * 1024)
+#define CSV_MAX        ((size_t)16 * 1024 * 1024) /* 100,000 lines with P-256 keys */
 #define VALUES_MAX     50000
 #define CHUNKS_PER_S   20 /* how much longer a long list may take */
 #define KEY_TEXT_BYTES 900
@@ -40,7 +41,7 @@ static const struct codec_table change_table = CODEC_TABLE(struct change_body, c
 static err_t read_devices(struct exchange *x, struct whitelist_entries *to, struct fault *fault)
 {
     const struct change_body *body = x->body;
-    if (body->devices_count == 0) {
+    if (api_is_csv(x)) {
         return whitelist_csv_read(http_request_body(x->req), to, fault);
     }
     for (size_t i = 0; i < body->devices_count; i++) {
@@ -144,18 +145,18 @@ const struct api_call calls_whitelist[] = {
     {.path = "/v1/device/whitelist/add",
      .access = API_DOMAIN,
      .write = true,
-     .csv = true,
      .body = &change_table,
      .max_body = BODY_MAX,
+     .max_csv = CSV_MAX,
      .max_values = VALUES_MAX,
      .serve = add,
      .show = show_result},
     {.path = "/v1/device/whitelist/remove",
      .access = API_DOMAIN,
      .write = true,
-     .csv = true,
      .body = &change_table,
      .max_body = BODY_MAX,
+     .max_csv = CSV_MAX,
      .max_values = VALUES_MAX,
      .serve = remove_devices,
      .show = show_result},

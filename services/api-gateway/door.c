@@ -67,17 +67,11 @@ static err_t admit(void *ctx, struct http_request *req, struct fault *fault,
     return err;
 }
 
-static bool is_csv(const struct exchange *x)
-{
-    const char *type = http_request_header(x->req, "Content-Type");
-    return x->call->csv && type != NULL && strncasecmp(type, "text/csv", 8) == 0;
-}
-
 static err_t read_body(struct exchange *x, struct fault *fault)
 {
     const struct codec_table *table = x->call->body;
     x->body = xcalloc(1, table->size);
-    if (is_csv(x)) {
+    if (api_is_csv(x)) {
         return ERR_OK;
     }
     struct span text = http_request_body(x->req);
@@ -91,19 +85,26 @@ static err_t read_body(struct exchange *x, struct fault *fault)
     return err == ERR_TOO_LARGE && fault->field[0] != '\0' ? ERR_INVALID : err;
 }
 
+/* A CSV has no member for it: there it is a query parameter. "": none. */
+static const char *named_domain(const struct exchange *x)
+{
+    const char *query = api_is_csv(x) ? http_request_query(x->req, "DomainUID") : NULL;
+    return query != NULL ? query : ((const struct api_body *)x->body)->domain_uid;
+}
+
 static err_t choose_domain(struct exchange *x, struct fault *fault)
 {
-    const struct api_body *body = x->body;
+    const char *named = named_domain(x);
+    if (named[0] != '\0' && !registry_uuid_valid(named)) {
+        return fault_set(fault, ERR_INVALID, "validation_error", "DomainUID",
+                         "must be a lower-case UUID");
+    }
     if (x->call->access != API_DOMAIN) {
-        memcpy(x->domain, body->domain_uid, sizeof x->domain);
+        (void)snprintf(x->domain, sizeof x->domain, "%s", named);
         return ERR_OK;
     }
     if (x->caller->kind == CALLER_OPERATOR) {
-        const char *named = body->domain_uid;
         if (named[0] == '\0') {
-            named = http_request_query(x->req, "DomainUID");
-        }
-        if (named == NULL || !registry_uuid_valid(named)) {
             return fault_set(fault, ERR_INVALID, "missing_field", "DomainUID",
                              "the operator's token acts on a domain: name it");
         }
@@ -112,9 +113,9 @@ static err_t choose_domain(struct exchange *x, struct fault *fault)
         return ERR_OK;
     }
     memcpy(x->domain, x->caller->domain, sizeof x->domain);
-    if (body->domain_uid[0] != '\0' && strcmp(body->domain_uid, x->domain) != 0) {
+    if (named[0] != '\0' && strcmp(named, x->domain) != 0) {
         return fault_set(fault, ERR_ABSENT, "not_found", "DomainUID", "there is no domain %s",
-                         body->domain_uid);
+                         named);
     }
     return ERR_OK;
 }
@@ -181,8 +182,9 @@ static void add_routes(struct door_service *d)
                 .method = HTTP_POST,
                 .pattern = call->path,
                 .handler = handle,
-                .max_body = call->max_body,
-                .content_type = call->csv ? "application/json, text/csv" : "application/json",
+                .max_body = call->max_csv > call->max_body ? call->max_csv : call->max_body,
+                .content_type =
+                    call->max_csv > 0 ? "application/json, text/csv" : "application/json",
                 .ctx = d,
             };
         }

@@ -100,12 +100,17 @@ static bool is_header(struct span first)
 
 err_t whitelist_csv_read(struct span text, struct whitelist_entries *to, struct fault *fault)
 {
+    static const uint8_t bom[] = {0xef, 0xbb, 0xbf}; /* spreadsheets begin with it */
     struct span rest = text;
+    if (rest.len >= sizeof bom && memcmp(rest.ptr, bom, sizeof bom) == 0) {
+        rest = span_of(rest.ptr + sizeof bom, rest.len - sizeof bom);
+    }
     for (unsigned line = 1; rest.len > 0; line++) {
         struct span row = cut(&rest, '\n');
         struct span uid = trim(cut(&row, ','));
         struct span key = trim(cut(&row, ','));
-        if (uid.len == 0 || (line == 1 && is_header(uid))) {
+        bool blank = uid.len == 0 && key.len == 0 && row.len == 0;
+        if (blank || (line == 1 && is_header(uid))) {
             continue;
         }
         char where[32];

@@ -17,9 +17,7 @@ void write_hash(const struct exchange *x, char out[33])
     struct span body = http_request_body(x->req);
     if (codec_encode(x->call->body, x->body, &text) == ERR_OK) {
         /* CSV is not decoded into the struct: its bytes count themselves */
-        const char *type = http_request_header(x->req, "Content-Type");
-        bool csv = x->call->csv && type != NULL && strncasecmp(type, "text/csv", 8) == 0;
-        body = csv ? body : buf_span(&text);
+        body = api_is_csv(x) ? body : buf_span(&text);
     }
     if (EVP_Digest(body.ptr, body.len, digest, NULL, EVP_sha256(), NULL) != 1) {
         random_bytes(digest, sizeof digest);

@@ -1,11 +1,14 @@
 """The operators' API on the real stack: the registry's own things, idempotency, isolation, and what happens to writes when Redis or
 Kafka fail. What would break a user: a write that is acknowledged and lost, one domain seeing another's, a secret shown twice."""
 
+import base64
 import re
 import uuid
 
 import openapi_spec_validator
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import harness
 import openapi
@@ -225,6 +228,36 @@ def test_whitelist(gateway):
     for bad, field in (("nonsense\n", "line 1.RoTPublicUID"), (f"{UID_1},!!\n", "line 1.PublicKey"), (f"{UID_1},a,b\n", "line 1")):
         check_error(client.post("/v1/device/whitelist/add", data=bad, headers=csv), 400, "validation_error", field)
     check_error(client.post("/v1/device/whitelist/add", data="\n\n", headers=csv), 400, "missing_field")
+
+
+def test_a_csv_names_its_domain(gateway):
+    client, domain = gateway.new_domain()
+    _, theirs = gateway.new_domain("Theirs")
+
+    def add(caller, named):
+        query = f"?DomainUID={named}" if named is not None else ""
+        return caller.post("/v1/device/whitelist/add", data=UID_1, headers={"Content-Type": "text/csv"}, query=query)
+
+    check_error(add(client, theirs), 404, "not_found", "DomainUID")
+    check_error(add(client, "theirs"), 400, "validation_error", "DomainUID")
+    check_error(add(gateway.operator, None), 400, "missing_field", "DomainUID")
+    check_error(add(gateway.operator, NOBODY), 404, "not_found", "DomainUID")
+    assert client.ok("/v1/device/whitelist/list")["data"] == []
+    for caller, named, added in ((client, domain, 1), (gateway.operator, domain, 0), (client, None, 0)):
+        assert add(caller, named).json() == {"Added": added, "Unchanged": 1 - added}
+
+
+def test_a_long_csv_with_keys(gateway):
+    """100,000 lines with their keys are promised: the door takes that many bytes, here with one mistake in the last line."""
+    client, _ = gateway.new_domain()
+    key = base64.b64encode(
+        ec.generate_private_key(ec.SECP256R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    ).decode()
+    lines = [f"{i:016x},{key}" for i in range(99_999)] + ["nonsense"]
+    answer = client.post("/v1/device/whitelist/add", data="\n".join(lines), headers={"Content-Type": "text/csv"})
+    check_error(answer, 400, "validation_error", "line 100000.RoTPublicUID")
 
 
 def test_a_device_on_the_list_is_told(gateway, kafka):

@@ -125,7 +125,7 @@ class Client:
         self.session.trust_env = False  # neither proxies nor another trust store
         self.session.verify = str(gateway.ca)
 
-    def post(self, path, body=None, key=None, data=None, headers=None, timeout=30, check=True):
+    def post(self, path, body=None, key=None, data=None, headers=None, timeout=30, check=True, query=""):
         """The answer, whatever its status."""
         all_headers = {"Content-Type": "application/json", **(headers or {})}
         if self.token and "Authorization" not in all_headers:
@@ -133,7 +133,7 @@ class Client:
         if key:
             all_headers["Idempotency-Key"] = key
         answer = self.session.post(
-            self.gateway.url + path,
+            self.gateway.url + path + query,
             data=data if data is not None else json.dumps(body if body is not None else {}),
             headers={k: v for k, v in all_headers.items() if v is not None},
             timeout=timeout,

@@ -338,7 +338,8 @@ struct registry_whitelist_entry {
 };
 /* add, and remove (where keys are not looked at). */
 struct registry_whitelist_change {
-    char first[UUID_TEXT_SIZE]; /* the first chunk's request id when this is a further one; else "" */
+    char first[UUID_TEXT_SIZE]; /* the first chunk's request id when this is a further one; else ""
+                                 */
     struct registry_whitelist_entry *devices; /* owned */
     size_t devices_count;
 };

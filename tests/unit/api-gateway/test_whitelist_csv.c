@@ -30,6 +30,9 @@ static void test_refused(void **state)
         {"0011223344556677,AAAA\n", "line 1.PublicKey"},
         {"0011223344556677," KEY "AA\n", "line 1.PublicKey"},
         {"0011223344556677,,x\n", "line 1"},
+        {"0011223344556677\n," KEY "\n", "line 2.RoTPublicUID"}, /* a key without its device */
+        {"0011223344556677\n,,x\n", "line 2"},
+        {"\xef\xbb\xbf", "line 1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CLEANUP(whitelist_entries_deinit) struct whitelist_entries e = {0};
@@ -60,6 +63,21 @@ static void test_read(void **state)
     assert_string_equal(e.items[3].uid, "0011223344556699");
 }
 
+static void test_a_spreadsheets_mark_at_the_start(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"\xef\xbb\xbfRoTPublicUID\r\n0011223344556677\r\n",
+                                        "\xef\xbb\xbf"
+                                        "0011223344556677"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CLEANUP(whitelist_entries_deinit) struct whitelist_entries e = {0};
+        struct fault fault = {0};
+        assert_ok(whitelist_csv_read(span_str(texts[i]), &e, &fault));
+        assert_int_equal(e.count, 1);
+        assert_string_equal(e.items[0].uid, "0011223344556677");
+    }
+}
+
 static void test_limit(void **state)
 {
     (void)state;
@@ -80,6 +98,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_a_spreadsheets_mark_at_the_start),
         cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
