@@ -11,22 +11,47 @@
 #define SECRET_BYTES  24
 #define SECRET_PREFIX "whsec_"
 
-/* http or https, a host, no user information: where a webhook may lead is the notifier's to decide.
- */
+/* ":443" behind a host; nothing is fine too. */
+static bool port_valid(const char *text, size_t len)
+{
+    unsigned port = 0;
+    if (len == 0) {
+        return true;
+    }
+    if (text[0] != ':' || len < 2 || len > 6 || strspn(text + 1, "0123456789") < len - 1) {
+        return false;
+    }
+    for (size_t i = 1; i < len; i++) {
+        port = 10 * port + (unsigned)(text[i] - '0');
+    }
+    return port >= 1 && port <= 65535;
+}
+
+/* A name or address, perhaps with a port; no user. */
+static bool authority_valid(const char *text, size_t len)
+{
+    static const char name[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._";
+    size_t host = 0;
+    if (text[0] == '[') {
+        size_t address = strspn(text + 1, "0123456789abcdefABCDEF:.");
+        host = address > 0 && text[1 + address] == ']' ? address + 2 : 0;
+    } else {
+        host = strspn(text, name);
+    }
+    return host > 0 && host <= len && port_valid(text + host, len - host);
+}
+
+/* Where a webhook may lead is the notifier's to decide; here it only has to be a URL. */
 static bool url_rule(const void *text)
 {
     const char *url = text;
     size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
-    if (scheme == 0) {
-        return false;
-    }
-    size_t host = strcspn(url + scheme, "/?#");
     for (const char *c = url; *c != '\0'; c++) {
-        if (*c <= 0x20 || *c == 0x7f || *c == '#') {
+        if (*c <= 0x20 || *c >= 0x7f || *c == '#') {
             return false;
         }
     }
-    return host > 0 && memchr(url + scheme, '@', host) == NULL;
+    return scheme > 0 && authority_valid(url + scheme, strcspn(url + scheme, "/?"));
 }
 
 static bool event_rule(const void *text)
@@ -54,7 +79,8 @@ static const struct codec_field create_fields[] = {
 #define T struct create_body
     API_DOMAIN_ROW(T),
     {CODEC_STR(T, create.url, "URL", CODEC_REQUIRED, 1),
-     CODEC_RULE(url_rule, "an http or https URL with a host, without user and fragment")},
+     CODEC_RULE(url_rule, "an http or https URL in ASCII: a host, perhaps a port and a path, no "
+                          "user and no fragment")},
     {CODEC_ARRAY(T, create.events, create.events_count, "Events", CODEC_REQUIRED, 1,
                  &event_element)},
     {CODEC_STR(T, create.description, "Description", CODEC_OMIT_ZERO, 0), API_LINE},

@@ -187,6 +187,8 @@ def test_webhooks(gateway):
     assert made.pop("Secret").startswith("whsec_")
     assert client.ok("/v1/notification/webhook/get", WebhookUID=made["WebhookUID"]) == made
     assert client.ok("/v1/notification/webhook/list")["data"] == [made]
+    for url in ("http://example.com:8080", "https://[2001:db8::1]:443/x?y=z", "https://a-b.example.com./%20"):
+        assert client.ok("/v1/notification/webhook/create", URL=url, Events=["*"])["URL"] == url
     gone = client.ok("/v1/notification/webhook/delete", WebhookUID=made["WebhookUID"])
     assert gone == {"WebhookUID": made["WebhookUID"], "Status": "deleted"}
     client.refused("/v1/notification/webhook/get", 404, "not_found", "WebhookUID", WebhookUID=made["WebhookUID"])
