@@ -37,8 +37,11 @@ struct api_call {
     size_t max_values; /* JSON values in it */
     void (*serve)(struct exchange *x);
     /* How an owner's result is shown, for answers now and for /v1/request/get later. `result` may
-     * be NULL; `asked` is what the ask kept of the request, NULL later. Any thread. Writes only. */
+     * be NULL; `asked` is what the ask kept of the request, NULL without `recall`. Any thread.
+     * Writes only. */
     cJSON *(*show)(const cJSON *result, const cJSON *asked);
+    /* For show later: `asked` again, from the views. NULL: nothing is needed. Writes only. */
+    err_t (*recall)(struct exchange *x, const char *request_id, cJSON **ret_asked);
 };
 
 /* First member of every body: set by clients with the operator's token. */

@@ -18,6 +18,14 @@
 static const struct json_limits reply_limits = {
     .max_bytes = REPLY_MAX, .max_depth = 16, .max_values = 200000};
 
+/* What came back: of a single request its reply, of a bulk the numbers of all results together and
+ * the first refusal. */
+struct tally {
+    bool bulk;
+    cJSON *reply; /* owned */
+    cJSON *sums;  /* owned */
+};
+
 /* A client that waits. Freed when the last of its requests has ended. */
 struct waiting {
     pthread_mutex_t lock;
@@ -25,12 +33,10 @@ struct waiting {
     const struct api_call *call;
     struct ask_extra extra;
     size_t remaining;
-    bool bulk;
-    char last_id[UUID_TEXT_SIZE];
+    char id[UUID_TEXT_SIZE];
     enum reply_outcome worst;
-    cJSON *reply; /* of a single request, or the first refusal of a bulk; owned */
+    struct tally tally;
     cJSON *asked; /* for the call's show; owned */
-    cJSON *sums;  /* of a bulk: the numbers of all results; owned */
 };
 
 /* ---- the request's id ---- */
@@ -96,7 +102,7 @@ static void add_extra(cJSON *object, const cJSON *result, const struct ask_extra
 static struct http_response *accepted(const struct waiting *w)
 {
     CLEANUP_JSON cJSON *json = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(json, "RequestUID", w->last_id);
+    (void)cJSON_AddStringToObject(json, "RequestUID", w->id);
     (void)cJSON_AddStringToObject(json, "Status", "pending");
     add_extra(json, NULL, &w->extra);
     struct http_response *response = api_response(202, json);
@@ -148,22 +154,82 @@ static struct http_response *show_reply(const struct api_call *call, const cJSON
     return api_response((unsigned)code, json);
 }
 
-struct http_response *ask_show(const struct api_call *call, struct span reply,
-                               const struct ask_extra *extra)
+/* ---- what came back ---- */
+
+static struct tally tally_of(size_t items)
 {
-    CLEANUP_JSON cJSON *json = NULL;
-    if (json_decode(reply, &reply_limits, &json, NULL) != ERR_OK) {
-        return http_response_fault(ERR_INTERNAL, NULL);
+    return (struct tally){.bulk = items > 1, .sums = items > 1 ? cJSON_CreateObject() : NULL};
+}
+
+static void tally_deinit(struct tally *t)
+{
+    cJSON_Delete(t->reply);
+    cJSON_Delete(t->sums);
+    *t = (struct tally){0};
+}
+
+static void add_sums(struct tally *t, const cJSON *result)
+{
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, result)
+    {
+        if (cJSON_IsNumber(item)) {
+            cJSON *sum = cJSON_GetObjectItemCaseSensitive(t->sums, item->string);
+            if (sum == NULL) {
+                (void)cJSON_AddNumberToObject(t->sums, item->string, item->valuedouble);
+            } else {
+                (void)cJSON_SetNumberHelper(sum, sum->valuedouble + item->valuedouble);
+            }
+        }
     }
-    return show_reply(call, json, NULL, extra);
+}
+
+static void take_reply(struct tally *t, struct span text)
+{
+    cJSON *json = NULL;
+    if (json_decode(text, &reply_limits, &json, NULL) != ERR_OK) {
+        json = cJSON_CreateObject(); /* shown as an internal error */
+    }
+    int64_t status = 0;
+    bool fine = json_integer(cJSON_GetObjectItemCaseSensitive(json, "status"), &status) &&
+                status >= 200 && status < 300;
+    if (t->bulk && fine) {
+        add_sums(t, cJSON_GetObjectItemCaseSensitive(json, "result"));
+        cJSON_Delete(json);
+    } else if (t->reply == NULL) {
+        t->reply = json;
+    } else {
+        cJSON_Delete(json);
+    }
+}
+
+static struct http_response *show_tally(const struct api_call *call, const struct tally *t,
+                                        const cJSON *asked, const struct ask_extra *extra)
+{
+    if (t->reply != NULL) {
+        return show_reply(call, t->reply, asked, extra);
+    }
+    CLEANUP_JSON cJSON *json = call->show(t->sums, asked);
+    return api_response(200, json);
+}
+
+struct http_response *ask_show(const struct api_call *call, const struct span *replies, size_t n,
+                               const cJSON *asked)
+{
+    struct tally tally = tally_of(n);
+    for (size_t i = 0; i < n; i++) {
+        take_reply(&tally, replies[i]);
+    }
+    struct http_response *response = show_tally(call, &tally, asked, NULL);
+    tally_deinit(&tally);
+    return response;
 }
 
 /* ---- the waiting client ---- */
 
 static void waiting_free(struct waiting *w)
 {
-    cJSON_Delete(w->reply);
-    cJSON_Delete(w->sums);
+    tally_deinit(&w->tally);
     cJSON_Delete(w->asked);
     OPENSSL_cleanse(&w->extra, sizeof w->extra);
     (void)pthread_mutex_destroy(&w->lock);
@@ -177,51 +243,13 @@ static void finish(struct waiting *w)
         response = accepted(w);
     } else if (w->worst != REPLY_ANSWERED) {
         response = unknown_outcome(w->worst);
-    } else if (w->reply != NULL) {
-        response = show_reply(w->call, w->reply, w->asked, &w->extra);
     } else {
-        CLEANUP_JSON cJSON *json = w->call->show(w->sums, w->asked);
-        response = api_response(200, json);
+        response = show_tally(w->call, &w->tally, w->asked, &w->extra);
     }
     /* ERR_STALE: the server had answered before, nothing is left to do */
     err_t err = http_resume(TAKE(w->ticket), response);
     log_debug("ask", NULL, "resumed", LOG_ERR("error", err));
     waiting_free(w);
-}
-
-static void add_sums(struct waiting *w, const cJSON *result)
-{
-    const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, result)
-    {
-        if (cJSON_IsNumber(item)) {
-            cJSON *sum = cJSON_GetObjectItemCaseSensitive(w->sums, item->string);
-            if (sum == NULL) {
-                (void)cJSON_AddNumberToObject(w->sums, item->string, item->valuedouble);
-            } else {
-                (void)cJSON_SetNumberHelper(sum, sum->valuedouble + item->valuedouble);
-            }
-        }
-    }
-}
-
-static void take_reply(struct waiting *w, struct span text)
-{
-    cJSON *json = NULL;
-    if (json_decode(text, &reply_limits, &json, NULL) != ERR_OK) {
-        json = cJSON_CreateObject(); /* shown as an internal error */
-    }
-    int64_t status = 0;
-    bool fine = json_integer(cJSON_GetObjectItemCaseSensitive(json, "status"), &status) &&
-                status >= 200 && status < 300;
-    if (w->bulk && fine) {
-        add_sums(w, cJSON_GetObjectItemCaseSensitive(json, "result"));
-        cJSON_Delete(json);
-    } else if (w->reply == NULL) {
-        w->reply = json;
-    } else {
-        cJSON_Delete(json);
-    }
 }
 
 /* Of the outcomes of a bulk the least certain one is told: what is unknown beats what failed beats
@@ -249,7 +277,7 @@ static void note(struct waiting *w, enum reply_outcome outcome, struct span repl
 {
     (void)pthread_mutex_lock(&w->lock);
     if (outcome == REPLY_ANSWERED) {
-        take_reply(w, reply);
+        take_reply(&w->tally, reply);
     }
     if (rank(outcome) > rank(w->worst)) {
         w->worst = outcome;
@@ -264,6 +292,13 @@ static void on_done(void *ctx, enum reply_outcome outcome, struct span reply)
 }
 
 /* ---- sending ---- */
+
+struct uuid ask_item_id(const struct uuid *first, size_t i)
+{
+    char number[24];
+    (void)snprintf(number, sizeof number, "%zu", i);
+    return i == 0 ? *first : UUID_V5(uuid_span(first), span_str(number));
+}
 
 void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body)
 {
@@ -289,12 +324,12 @@ static void fill_envelope(const struct exchange *x, const struct ask *ask, struc
 
 /* Whoever asks later must be of the same domain, and is shown the answer as this call would have.
  */
-static void remember(struct exchange *x, const char *request_id)
+static void remember(struct exchange *x, const char *request_id, size_t items)
 {
     char key[64];
     char value[160];
     (void)snprintf(key, sizeof key, "g:t:rq:%s", request_id);
-    (void)snprintf(value, sizeof value, "%s %s", x->domain, x->call->path);
+    (void)snprintf(value, sizeof value, "%s %s %zu", x->domain, x->call->path, items);
     err_t err =
         redis_command_str(x->redis, NULL, "SET", key, value, "EX", GUARD_TTL_S, (char *)NULL);
     if (err != ERR_OK) {
@@ -348,15 +383,13 @@ void ask_send(struct exchange *x, struct ask *ask)
     w->call = x->call;
     w->extra = ask->extra;
     w->asked = TAKE(ask->asked);
-    w->bulk = ask->item_count > 1;
-    w->sums = w->bulk ? cJSON_CreateObject() : NULL;
+    w->tally = tally_of(ask->item_count);
     /* one more than there are items: the handler's own, so that the last reply cannot end it while
      * it still sends */
     w->remaining = ask->item_count + 1;
-    /* Items of a bulk are decided in order: when the last one is answered, all are. */
-    uuid_format(&ask->items[ask->item_count - 1].id, w->last_id);
-    memcpy(x->caller->request_id, w->last_id, sizeof w->last_id);
-    remember(x, w->last_id);
+    uuid_format(&ask->items[0].id, w->id);
+    memcpy(x->caller->request_id, w->id, sizeof w->id);
+    remember(x, w->id, ask->item_count);
     w->ticket = http_suspend(x->req, (uint32_t)(ask->deadline_ms + NET_MS), on_wake);
     struct envelope e;
     fill_envelope(x, ask, &e);

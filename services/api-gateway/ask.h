@@ -27,7 +27,7 @@ struct ask_extra {
 };
 
 struct ask_item {
-    struct uuid id;
+    struct uuid id; /* by ask_item_id */
     cJSON *body; /* owned by the ask, deleted once sent */
 };
 
@@ -48,11 +48,14 @@ struct ask {
 #define ASK_SECRET_DEADLINE_MS 10000
 /* Takes `body`; one item, the exchange's body hash and deadline. */
 void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body);
+/* The id of one item of a bulk by that of the first, which is the request's own. */
+struct uuid ask_item_id(const struct uuid *first, size_t i);
 /* Sends and suspends, or answers with the reason why not. Takes what `ask` owns. */
 void ask_send(struct exchange *x, struct ask *ask);
 
-/* Shows a stored reply as the call would have: for /v1/request/get. Any thread. */
-struct http_response *ask_show(const struct api_call *call, struct span reply,
-                               const struct ask_extra *extra);
+/* Shows the stored replies of all items as the call would have: for /v1/request/get. `asked` as in
+ * struct ask, borrowed. Any thread. */
+struct http_response *ask_show(const struct api_call *call, const struct span *replies, size_t n,
+                               const cJSON *asked);
 
 #endif

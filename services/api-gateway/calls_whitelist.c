@@ -67,9 +67,7 @@ static void make_items(struct ask *ask, const struct uuid *id, const struct whit
             .devices = &e->items[first],
             .devices_count = left < REGISTRY_WHITELIST_CHUNK ? left : REGISTRY_WHITELIST_CHUNK,
         };
-        char number[24];
-        (void)snprintf(number, sizeof number, "%zu", i);
-        ask->items[i].id = i == 0 ? *id : UUID_V5(uuid_span(id), span_str(number));
+        ask->items[i].id = ask_item_id(id, i);
         if (i > 0) {
             uuid_format(id, chunk.first);
         }

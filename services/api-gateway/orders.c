@@ -225,6 +225,32 @@ static err_t read_chunks(struct exchange *x, const char *uid, size_t total, cJSO
     return err;
 }
 
+err_t orders_recall(struct exchange *x, const char *order_uid, cJSON **ret_asked)
+{
+    CLEANUP_JSON cJSON *order = NULL;
+    CLEANUP_JSON cJSON *chunks = NULL;
+    CLEANUP_JSON cJSON *devices = cJSON_CreateArray();
+    err_t err = read_order(x, order_uid, &order);
+    if (err == ERR_OK) {
+        err = read_chunks(x, order_uid, (size_t)number_of(order, "total"), &chunks);
+    }
+    const cJSON *chunk = NULL;
+    cJSON_ArrayForEach(chunk, chunks)
+    {
+        const cJSON *entry = NULL;
+        cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(chunk, "devices"))
+        {
+            char uid[DEVICE_UID_LEN + 1];
+            const char *code = "";
+            if (cJSON_IsString(entry) && split_entry(entry->valuestring, uid, &code)) {
+                (void)cJSON_AddItemToArray(devices, cJSON_CreateString(uid));
+            }
+        }
+    }
+    *ret_asked = err == ERR_OK ? TAKE(devices) : NULL;
+    return err == ERR_ABSENT ? ERR_OK : err;
+}
+
 struct progress_counts {
     int states[OPERATION_CANCELLED + 1];
     int refused;

@@ -14,6 +14,8 @@ void orders_list(struct exchange *x);
 /* The scheduler's answer to a new order: each device (`asked`, an array of UIDs; NULL: only the
  * refused ones) queued or refused, and why. */
 cJSON *orders_show_result(const cJSON *result, const cJSON *asked);
+/* `asked` of an order made before; NULL when there is no such order. */
+err_t orders_recall(struct exchange *x, const char *order_uid, cJSON **ret_asked) MUST_USE;
 /* What a refusal's code means, for people. */
 const char *orders_code_text(const char *code);
 

@@ -329,15 +329,18 @@ def test_late_answer_is_202_and_can_be_read(start_service, work_folder):
         assert answer.status_code == 202 and int(answer.headers["Retry-After"]) > 0
         pending = answer.json()
         assert far.post("/v1/request/get", {"RequestUID": pending["RequestUID"]}).status_code == 202
+        listed = far.post("/v1/device/whitelist/add", {"Devices": [{"RoTPublicUID": f"{i:016x}"} for i in range(120)]})
+        assert listed.status_code == 202
     finally:
         gateway.service.resume()
 
     def outcome():
-        later = far.post("/v1/request/get", {"RequestUID": pending["RequestUID"]})
-        assert later.status_code == 200, later.text
-        return later.json()
+        later = [far.post("/v1/request/get", {"RequestUID": p["RequestUID"]}) for p in (pending, listed.json())]
+        assert [answer.status_code for answer in later] == [200, 200], [answer.text for answer in later]
+        return [answer.json() for answer in later]
 
-    created = harness.wait_until(outcome, 40)
+    created, added = harness.wait_until(outcome, 40)
+    assert added == {"Added": 120, "Unchanged": 0}, "of all its chunks"
     assert created["Name"] == "late"
     # the secret came with the 202, and works
     assert gateway.login({"APIKey": created["APIKey"], "APISecret": pending["APISecret"]})

@@ -178,6 +178,7 @@ def test_renewal_by_order(fleet, gateway):
     assert [d["RoTPublicUID"] for d in order["Devices"]] == wish["RoTPublicUIDs"]
     assert order["Devices"][-1]["Code"] == "not_found"
     assert client.ok("/v1/ztp/devicecertificate/renew", key="renew", **wish) == order
+    assert client.ok("/v1/request/get", RequestUID=order["OrderUID"]) == order
     client.refused(
         "/v1/ztp/devicecertificate/renew", 422, "idempotency_key_reused", key="renew", RoTPublicUIDs=fleet.uids
     )
