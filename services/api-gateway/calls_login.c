@@ -104,6 +104,7 @@ static void refresh(struct exchange *x)
         failed(x, err, &fault);
         return;
     }
+    note_use(x, token.api_key);
     reply_tokens(x, token.api_key, token.domain);
 }
 

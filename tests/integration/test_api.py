@@ -119,7 +119,12 @@ def test_refresh(gateway):
     key = gateway.operator.ok("/v1/accesskey/create", DomainUID=domain, Name="k")
     tokens = gateway.client().ok("/v1/authenticate", APIKey=key["APIKey"], APISecret=key["APISecret"])
     assert tokens["ExpiresIn"] == 3600 and tokens["DomainUID"] == domain
+    def last_used():
+        return gateway.operator.ok("/v1/accesskey/list", DomainUID=domain)["data"][0]["LastUsedAt"]
+
+    login_at = last_used()
     again = gateway.client().ok("/v1/authenticate/refresh", RefreshToken=tokens["RefreshToken"])
+    assert last_used() > login_at, "a key that is only refreshed is in use"
     assert gateway.client(again["AuthToken"]).ok("/v1/domain/get")["DomainUID"] == domain
     # neither token does the other's work
     gateway.client().refused("/v1/authenticate/refresh", 401, "invalid_auth", RefreshToken=tokens["AuthToken"])
