@@ -99,7 +99,9 @@ static void renew(struct exchange *x)
     }
     struct ask ask;
     struct uuid id;
-    if (named_twice(x, body) || !write_begin(x, "order.create.v1", &ask, &id)) {
+    /* the orders' owner knows devices, not domains */
+    if (named_twice(x, body) || !registry_domain_exists(x) ||
+        !write_begin(x, "order.create.v1", &ask, &id)) {
         return;
     }
     ask.topic = TOPIC_ORDER_REQUESTS;

@@ -72,6 +72,16 @@ struct registry_record *registry_read(struct exchange *x, enum registry_kind kin
     return record;
 }
 
+bool registry_domain_exists(struct exchange *x)
+{
+    if (x->caller->kind != CALLER_OPERATOR) {
+        return true;
+    }
+    CLEANUP(registry_record_free)
+    struct registry_record *domain = registry_read(x, REGISTRY_DOMAIN, x->domain, "DomainUID");
+    return domain != NULL;
+}
+
 struct registry_record *registry_from_result(enum registry_kind kind, const cJSON *result)
 {
     CLEANUP_BUF struct buf text = BUF_INIT(RECORD_MAX);

@@ -290,7 +290,14 @@ def test_another_domains_things_do_not_exist(gateway):
     check_error(mine.post("/v1/domain/create", {"Name": "x", "AccountType": "developer"}), 403, "forbidden")
     assert mine.ok("/v1/notification/webhook/list")["data"] == []
     gateway.operator.refused("/v1/accesskey/list", 400, "missing_field", "DomainUID")
-    gateway.operator.refused("/v1/domain/get", 404, "not_found", "DomainUID", DomainUID=NOBODY)
+
+
+def test_an_unknown_domain_has_no_lists(gateway):
+    for path in described_calls():
+        body = openapi.description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        if "DomainUID" in request_schema(path)["properties"] and path not in ("/v1/domain/list", "/v1/request/get"):
+            answer = gateway.operator.post(path, {**body["example"], "DomainUID": NOBODY})
+            assert answer.status_code == 404, f"{path}: {answer.text}"
 
 
 def test_each_write_leaves_an_audit_line(gateway):
