@@ -44,8 +44,7 @@ def described_calls():
 
 def request_schema(path):
     """The request's schema, its reference followed."""
-    body = openapi.description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    return openapi.description()["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
+    return openapi.schema_of(openapi.description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"])
 
 
 def test_description_and_door_agree(gateway):

@@ -6,6 +6,7 @@ import secrets
 import uuid
 
 import harness
+import openapi
 import pytest
 from api_client import Gateway, check_error
 from cryptography import x509
@@ -209,6 +210,55 @@ def test_renewal_by_order(fleet, gateway):
     other.refused("/v1/ztp/order/get", 404, "not_found", "OrderUID", OrderUID=order["OrderUID"])
     answer = other.ok("/v1/ztp/devicecertificate/renew", RoTPublicUIDs=fleet.uids[:1])
     assert [d.get("Code") for d in answer["Devices"]] == ["not_found"]
+
+
+def test_no_call_reaches_into_another_domain(fleet, gateway):
+    """Every described call, made by a stranger: with the owner's domain, and with each of the owner's things in turn."""
+    owner = fleet.bootstrap().client
+    hook = owner.ok("/v1/notification/webhook/create", URL="https://example.com/", Events=["*"])["WebhookUID"]
+    order = owner.ok("/v1/ztp/devicecertificate/renew", RoTPublicUIDs=fleet.uids)["OrderUID"]
+    key = owner.ok("/v1/accesskey/create", Name="k")["APIKey"]
+    things = {
+        "RootCAUID": fleet.ca,
+        "DeviceProfileUID": fleet.profile,
+        "RoTPublicUID": fleet.uids[0],
+        "OrderUID": order,
+        "WebhookUID": hook,
+        "APIKey": key,
+        "RequestUID": order,
+    }
+
+    def all_of_it():
+        pages = [p for p in openapi.description()["paths"] if p.endswith("/list") and p != "/v1/domain/list"]
+        return {p: owner.ok(p)["data"] for p in pages} | {"domain": owner.ok("/v1/domain/get")}
+
+    before = all_of_it()
+    stranger, own = gateway.new_domain("Stranger")
+    tried = 0
+    for path, methods in openapi.description()["paths"].items():
+        if "post" not in methods or path.startswith("/v1/authenticate"):
+            continue
+        body = methods["post"]["requestBody"]["content"]["application/json"]
+        members = openapi.schema_of(body["schema"])["properties"]
+        if path in ("/v1/domain/create", "/v1/domain/list"):
+            check_error(stranger.post(path, body["example"]), 403, "forbidden")
+            continue
+        if path != "/v1/request/get":
+            stranger.refused(path, 404, "not_found", "DomainUID", **{**body["example"], "DomainUID": fleet.domain})
+        for member in members.keys() & things.keys():
+            answer = stranger.post(path, {**body["example"], member: things[member]})
+            if path.endswith("/list"):  # a filter
+                assert answer.status_code == 200 and answer.json()["data"] == [], path
+            else:
+                check_error(answer, 404, "not_found", member)
+            tried += 1
+        if path.endswith("/list"):
+            after = {"/v1/device/list": fleet.uids[0], "/v1/ztp/devicecertificate/list": fleet.uids[0]}.get(path, order)
+            answer = stranger.post(path, {"After": after, "Order": "DESC"})
+            rows = answer.json().get("data", [])
+            assert all(row.get("DomainUID") == own for row in rows), path  # its own access key, nothing else
+    assert tried >= len(things)
+    assert all_of_it() == before
 
 
 def test_lists_and_filters(fleet):

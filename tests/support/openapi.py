@@ -34,6 +34,11 @@ def escape(text):
     return text.replace("~", "~0").replace("/", "~1")
 
 
+def schema_of(schema):
+    """A schema, its reference into the components followed."""
+    return description()["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+
+
 def schema_pointer(path, status):
     """Where the schema of this call's answer stands; a status that is not described falls to the default."""
     responses = description()["paths"][path]["post"]["responses"]
