@@ -28,7 +28,7 @@ struct ask_extra {
 
 struct ask_item {
     struct uuid id; /* by ask_item_id */
-    cJSON *body; /* owned by the ask, deleted once sent */
+    cJSON *body;    /* owned by the ask, deleted once sent */
 };
 
 struct ask {

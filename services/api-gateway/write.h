@@ -22,8 +22,8 @@ cJSON *write_body(const struct codec_table *table, const void *body);
  * then. */
 struct registry_record *registry_read(struct exchange *x, enum registry_kind kind, const char *id,
                                       const char *field);
-/* Whether the domain acted on exists: a read of an unknown one is not an empty list. An access key's
- * own one always does. False: the client is answered. */
+/* Whether the domain acted on exists: a read of an unknown one is not an empty list. An access
+ * key's own one always does. False: the client is answered. */
 bool registry_domain_exists(struct exchange *x);
 /* The result of a reply as a record; NULL when it is none. */
 struct registry_record *registry_from_result(enum registry_kind kind, const cJSON *result);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/json.h"
+
 #define TIMEOUT_DEFAULT_S 600
 #define DIGITS_MAX        9
 
@@ -215,11 +217,11 @@ static const struct global globals[] = {
      "repeat a request safely; none: a new one each time"},
 };
 static const char global_switches[] =
-    "      --json                 print the answer as JSON\n"
-    "      --wait                 certificate renew: wait until every device has installed it\n"
-    "      --timeout SECONDS      how long to wait (600)\n"
-    "      --help                 this text, of a command or a group\n"
-    "      --version              the version of this program\n";
+    "      --json                         print the answer as JSON\n"
+    "      --wait                         certificate renew: wait until all have installed it\n"
+    "      --timeout SECONDS              how long to wait (600)\n"
+    "      --help                         this text, of a command or a group\n"
+    "      --version                      the version of this program\n";
 
 static const char **global_slot(struct arguments *a, const struct global *g)
 {
@@ -369,9 +371,7 @@ static err_t check_required(const struct arguments *a, struct fault *fault)
     bool list_wanted = false;
     for (size_t i = 0; i < COMMAND_OPTIONS_MAX && c->options[i].metavar != NULL; i++) {
         const struct option *o = &c->options[i];
-        const char *name = NULL;
-        const cJSON *object = o->member != NULL ? descend(a->body, o->member, &name) : NULL;
-        bool given = object != NULL && cJSON_HasObjectItem(object, name);
+        bool given = o->member != NULL && json_find(a->body, o->member) != NULL;
         if (o->required && !given) {
             return fault_set(fault, ERR_INVALID, "argument", o->name != NULL ? o->name : o->metavar,
                              "is needed: %s", o->help);
@@ -380,6 +380,10 @@ static err_t check_required(const struct arguments *a, struct fault *fault)
             list_wanted = true;
             any_list = any_list || given;
         }
+    }
+    if (any_list && a->csv_given) {
+        return fault_set(fault, ERR_INVALID, "argument", "file",
+                         "is sent as it is: devices cannot be named beside it");
     }
     if (list_wanted && !any_list && !a->csv_given) {
         return fault_set(fault, ERR_INVALID, "argument", "UID",
@@ -441,7 +445,7 @@ static void help_line(struct buf *to, const char *name, const char *metavar, con
     char left[64];
     (void)snprintf(left, sizeof left, "%s%s %s", name != NULL ? "--" : "", name != NULL ? name : "",
                    metavar);
-    (void)buf_printf(to, "      %-22s %s%s\n", left + (name == NULL ? 1 : 0), help,
+    (void)buf_printf(to, "      %-30s %s%s\n", left + (name == NULL ? 1 : 0), help,
                      required ? " (required)" : "");
 }
 
@@ -464,7 +468,7 @@ static void help_globals(struct buf *to)
     for (size_t i = 0; i < sizeof globals / sizeof globals[0]; i++) {
         help_line(to, globals[i].name, globals[i].metavar, globals[i].help, false);
         if (globals[i].environment != NULL) {
-            (void)buf_printf(to, "      %-22s (environment: %s)\n", "", globals[i].environment);
+            (void)buf_printf(to, "      %-30s (environment: %s)\n", "", globals[i].environment);
         }
     }
     (void)buf_append_str(to, global_switches);

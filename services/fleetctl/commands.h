@@ -40,6 +40,7 @@ enum command_kind {
     COMMAND_RENEW, /* may wait for the order */
     COMMAND_LOGIN,
     COMMAND_LOGOUT,
+    COMMAND_NO_DOMAIN, /* a call that acts on no domain: --domain is not sent */
 };
 
 #define COMMAND_OPTIONS_MAX 16

@@ -248,6 +248,11 @@ static void show_answer(const struct run *r, const cJSON *json)
 static err_t send_csv(const struct run *r, const char *key, struct client_answer *ret)
 {
     struct fault fault = {0};
+    if (r->a->domain != NULL && r->a->domain[strspn(r->a->domain, "0123456789abcdef-")] != '\0') {
+        return complain(fault_set(&fault, ERR_INVALID, "argument", "domain",
+                                  "must be a DomainUID: a lower-case UUID"),
+                        &fault);
+    }
     CLEANUP_FREE char *path = r->a->domain != NULL
                                   ? xasprintf("%s?DomainUID=%s", r->a->command->path, r->a->domain)
                                   : xstrdup(r->a->command->path);
@@ -384,7 +389,7 @@ static err_t dispatch(struct run *r)
     if (err != ERR_OK) {
         return err;
     }
-    if (r->a->domain != NULL) {
+    if (r->a->domain != NULL && r->a->command->kind != COMMAND_NO_DOMAIN) {
         (void)cJSON_AddStringToObject(r->a->body, "DomainUID", r->a->domain);
     }
     switch (r->a->command->kind) {
@@ -399,9 +404,14 @@ static err_t dispatch(struct run *r)
 
 int run_command(const struct arguments *a, char *(*get)(const char *))
 {
+    /* with or without its last slash, it is the same API */
+    CLEANUP_FREE char *api = a->api != NULL ? xstrdup(a->api) : NULL;
+    for (size_t len = api != NULL ? strlen(api) : 0; len > 0 && api[len - 1] == '/'; len--) {
+        api[len - 1] = '\0';
+    }
     struct run r = {.a = a,
                     .get = get,
-                    .client = {.api = a->api, .server_ca = a->server_ca},
+                    .client = {.api = api, .server_ca = a->server_ca},
                     .token = BUF_INIT_SECRET(SECRET_FILE_MAX),
                     .deadline_ms = clock_mono_ms(&clock_system) + a->timeout_s * 1000};
     err_t err = client_start();

@@ -6,7 +6,8 @@
 #include "common/json.h"
 #include "common/text.h"
 
-#define CELL_MAX  200 /* bytes of a cell in a table */
+#define CELL_MAX  200 /* bytes of a cell in a table; more is cut */
+#define VALUE_MAX 65536
 #define NAME_MAX_ 96
 
 /* One line of text, whatever the value is. */
@@ -35,15 +36,19 @@ static void tame(struct buf *text, bool lines)
 {
     for (size_t i = 0; i < text->len; i++) {
         uint8_t c = text->ptr[i];
-        if ((c < 0x20 && !(lines && c == '\n')) || c == 0x7f) {
+        bool c1 = c == 0xc2 && i + 1 < text->len && text->ptr[i + 1] < 0xa0; /* U+0080..U+009F */
+        if ((c < 0x20 && !(lines && c == '\n')) || c == 0x7f || c1) {
             text->ptr[i] = '?';
+        }
+        if (c1) {
+            text->ptr[++i] = '?';
         }
     }
 }
 
 static void append_member(const char *name, const cJSON *value, struct buf *to)
 {
-    CLEANUP_BUF struct buf text = BUF_INIT(65536);
+    CLEANUP_BUF struct buf text = BUF_INIT(VALUE_MAX);
     append_value(&text, value);
     bool block = text.len > 0 && memchr(text.ptr, '\n', text.len) != NULL;
     tame(&text, true);
@@ -79,6 +84,14 @@ static void cell(const cJSON *row, const struct column *column, struct buf *to)
 {
     buf_clear(to);
     append_value(to, json_find(row, column->member));
+    if (to->len > CELL_MAX) {
+        size_t len = CELL_MAX;
+        while (len > 0 && (to->ptr[len] & 0xc0) == 0x80) { /* not within a character */
+            len--;
+        }
+        to->len = len;
+        (void)buf_append_str(to, "...");
+    }
     tame(to, false);
 }
 
@@ -105,7 +118,7 @@ void show_table(const struct column *columns, const cJSON *rows, struct buf *to)
     size_t widths[COMMAND_COLUMNS_MAX] = {0};
     size_t n = 0;
     const cJSON *row = NULL;
-    CLEANUP_BUF struct buf text = BUF_INIT(CELL_MAX);
+    CLEANUP_BUF struct buf text = BUF_INIT(VALUE_MAX);
     if (cJSON_GetArraySize(rows) == 0) {
         return;
     }
@@ -139,7 +152,7 @@ static const char *text_of(const cJSON *object, const char *name)
 
 void show_error(const cJSON *error, struct buf *to)
 {
-    CLEANUP_BUF struct buf text = BUF_INIT(65536);
+    CLEANUP_BUF struct buf text = BUF_INIT(VALUE_MAX);
     const char *message = text_of(error, "message");
     (void)buf_printf(&text, "%s (%s)\n", message, text_of(error, "type"));
     const cJSON *field = NULL;

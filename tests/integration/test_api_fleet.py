@@ -228,6 +228,12 @@ def test_no_call_reaches_into_another_domain(fleet, gateway):
         "RequestUID": order,
     }
 
+    def settled():
+        rows = owner.ok("/v1/device/list")["data"]
+        return all("Operation" in d for d in rows) and owner.ok("/v1/ztp/order/get", OrderUID=order)["State"] == "done"
+
+    harness.wait_until(settled, 20)
+
     def all_of_it():
         pages = [p for p in openapi.description()["paths"] if p.endswith("/list") and p != "/v1/domain/list"]
         return {p: owner.ok(p)["data"] for p in pages} | {"domain": owner.ok("/v1/domain/get")}

@@ -109,6 +109,33 @@ def test_same_idempotency_key(gateway, work_folder):
     assert operator.json(*argv) == operator.json(*argv)
 
 
+def test_the_domain_of_the_environment(gateway, work_folder):
+    """FLEETSEAL_DOMAIN says where the operator acts; what acts on no domain does not care."""
+    ctl = Fleetctl(gateway, work_folder, operator=True)
+    domain = ctl.json("domain", "create", "--name", "First", "--account-type", "developer")["DomainUID"]
+    ctl.env["FLEETSEAL_DOMAIN"] = domain
+    assert ctl.json("domain", "create", "--name", "Second", "--account-type", "developer")["DomainUID"] != domain
+    assert ctl.json("domain", "get")["DomainUID"] == domain
+    assert domain in ctl.run("domain", "list", "--api", gateway.url + "/").stdout
+    csv = work_folder / "one.csv"
+    csv.write_text("0011223344556677\n")
+    assert ctl.json("whitelist", "add", "--file", csv)["Added"] == 1
+    ctl.run("whitelist", "add", "--file", csv, "--domain", "x&y=z", status=64)
+    ctl.run("whitelist", "add", "0011223344556688", "--file", csv, status=64)
+    ca = ctl.json(
+        *("ca", "create", "--name", "m", "--common-name", "M", "--state", "ZH", "--locality", "Thalwil"),
+        *("--validity", "10y", "--device-validity", "90d"),
+    )
+    assert (ca["Subject"]["State"], ca["Subject"]["Locality"]) == ("ZH", "Thalwil")
+    profile = ("profile", "create", "--name", "p", "--root-ca", ca["RootCAUID"])
+    assert ctl.json(*profile)["Features"] == {"ZeroTouch": True, "DataProtection": False, "ChipToChip": False}
+    features = ctl.json(*profile, "--zero-touch", "on", "--chip-to-chip", "on")["Features"]
+    assert features == {"ZeroTouch": True, "DataProtection": False, "ChipToChip": True}
+    url = "https://example.com/" + "x" * 300
+    ctl.run("webhook", "create", "--url", url, "--event", "*")
+    assert url[:150] in ctl.run("webhook", "list").stdout
+
+
 def test_failures(gateway, work_folder):
     ctl = Fleetctl(gateway, work_folder, operator=True)
     ctl.run("dance", status=64)

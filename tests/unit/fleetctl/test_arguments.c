@@ -58,6 +58,7 @@ static void test_refused(void **state)
         {"device get 1 --colour red", "colour"},
         {"device get 1 --domain", "domain"},
         {"device list --limit many", "limit"},
+        {"whitelist add 0011223344556677 --file /dev/null", "file"},
         {"device list --limit -1", "limit"},
         {"device list --timeout soon", "timeout"},
         {"domain create --name x", "account-type"},

@@ -28,6 +28,9 @@ static void test_table(void **state)
         {"[{\"UID\":\"12345678\",\"Sub\":{\"State\":\"a\"}},{\"UID\":\"2\",\"Sub\":{\"State\":7}}]",
          "DEVICE    STATE\n12345678  a\n2         7\n"},
         {"[{\"UID\":\"\\u001b[2J\\n\"}]", "DEVICE  STATE\n?[2J?   \n"},
+        {"[{\"UID\":\"\xc2\x9b"
+         "2J\xc2\xa0\"}]",
+         "DEVICE  STATE\n??2J\xc2\xa0   \n"},
         {"[{\"UID\":\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"}]",
          "DEVICE   STATE\n\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9  \n"},
     };
@@ -37,6 +40,24 @@ static void test_table(void **state)
         show_table(columns, rows, &text);
         assert_span(buf_span(&text), cases[i].shown);
     }
+}
+
+static void test_long_cells_are_cut(void **state)
+{
+    (void)state;
+    char long_text[301];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_text[300] = '\0';
+    memcpy(long_text + 199, "\xc3\xa9", 2); /* the cut would go through it */
+    CLEANUP_JSON cJSON *rows = cJSON_CreateArray();
+    cJSON *row = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(row, "UID", long_text);
+    (void)cJSON_AddItemToArray(rows, row);
+    CLEANUP_BUF struct buf text = BUF_INIT(4096);
+    show_table(columns, rows, &text);
+    assert_non_null(strstr(buf_cstr(&text), "\nxxx"));
+    assert_non_null(strstr(buf_cstr(&text), "xxx...  "));
+    assert_null(strstr(buf_cstr(&text), "\xc3"));
 }
 
 static void test_object(void **state)
@@ -65,7 +86,8 @@ static void test_error(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table), cmocka_unit_test(test_object),
-                                       cmocka_unit_test(test_error)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_long_cells_are_cut),
+                                       cmocka_unit_test(test_object), cmocka_unit_test(test_error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
