@@ -30,6 +30,9 @@ static const struct codec_table refresh_table = CODEC_TABLE(struct refresh_body,
 
 static void reply_tokens(struct exchange *x, const char *api_key, const char *domain)
 {
+    x->caller->kind = CALLER_ACCESS_KEY; /* for the audit line */
+    memcpy(x->caller->id, api_key, sizeof x->caller->id);
+    memcpy(x->caller->domain, domain, sizeof x->caller->domain);
     const struct config_secret *key = &x->door->config->token_key;
     struct span secret = span_of(key->value, key->len);
     CLEANUP_BUF struct buf access = BUF_INIT_SECRET(TOKEN_TEXT_MAX);

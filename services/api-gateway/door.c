@@ -158,12 +158,12 @@ static void serve_description(struct http_request *req, void *ctx)
                                   : http_response_fault(err, NULL));
 }
 
-/* One line per write, whatever became of it: who did what to which domain. */
+/* One line per write and login, whatever became of it: who did what to which domain. */
 static void on_access(void *ctx, const struct http_request *req, const struct http_access *access)
 {
     (void)ctx;
     const struct caller *caller = http_request_user(req);
-    if (caller == NULL || !caller->call->write) {
+    if (caller == NULL || !(caller->call->write || caller->call->access == API_PUBLIC)) {
         return;
     }
     static const char *const kinds[] = {"nobody", "operator", "access-key"};

@@ -303,10 +303,18 @@ def test_each_write_leaves_an_audit_line(gateway):
     client, domain = gateway.new_domain()
     client.ok("/v1/accesskey/create", Name="k")
     client.refused("/v1/accesskey/revoke", 404, "not_found", APIKey=NOBODY)
-    lines = harness.wait_until(
-        lambda: (found := gateway.service.logs(event="audit", domain=domain, actor_kind="access-key"))[1:] and found
-    )
-    assert [(line["call"], line["status"]) for line in lines] == [("/v1/accesskey/create", 200), ("/v1/accesskey/revoke", 404)]
+    check_error(gateway.client().post("/v1/authenticate", {"APIKey": NOBODY, "APISecret": "x"}), 401, "invalid_auth")
+
+    def audited(count, **having):
+        rows = gateway.service.logs(event="audit", **having)
+        return len(rows) >= count and [(row["call"], row["status"]) for row in rows]
+
+    assert harness.wait_until(lambda: audited(3, domain=domain, actor_kind="access-key")) == [
+        ("/v1/authenticate", 200),
+        ("/v1/accesskey/create", 200),
+        ("/v1/accesskey/revoke", 404),
+    ]
+    assert ("/v1/authenticate", 401) in harness.wait_until(lambda: audited(1, actor_kind="nobody"))
 
 
 def test_metrics(gateway):
