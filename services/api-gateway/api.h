@@ -56,6 +56,22 @@ struct api_body {
 };
 extern const struct codec_table api_empty_table; /* only DomainUID */
 
+/* Bodies that name one thing by its UUID. */
+struct api_named_body {
+    API_BODY_HEAD;
+    char uid[UUID_TEXT_SIZE];
+};
+#define API_NAMED_FIELDS(json)                                                                     \
+    {                                                                                              \
+        API_DOMAIN_ROW(struct api_named_body),                                                     \
+        {                                                                                          \
+            CODEC_STR(struct api_named_body, uid, json, CODEC_REQUIRED, UUID_TEXT_SIZE - 1),       \
+                CODEC_RULE(registry_uuid_valid, "a lower-case UUID")                               \
+        }                                                                                          \
+    }
+/* The limits of most bodies, for the tables of calls. */
+#define API_SMALL .max_body = 4096, .max_values = 16
+
 /* Who calls; lives as long as the request. */
 enum caller_kind { CALLER_NOBODY, CALLER_OPERATOR, CALLER_ACCESS_KEY };
 struct caller {

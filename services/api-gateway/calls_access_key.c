@@ -20,16 +20,8 @@ static const struct codec_field create_fields[] = {
 };
 static const struct codec_table create_table = CODEC_TABLE(struct create_body, create_fields);
 
-struct revoke_body {
-    API_BODY_HEAD;
-    char api_key[UUID_TEXT_SIZE];
-};
-static const struct codec_field revoke_fields[] = {
-    API_DOMAIN_ROW(struct revoke_body),
-    {CODEC_STR(struct revoke_body, api_key, "APIKey", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
-     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
-};
-static const struct codec_table revoke_table = CODEC_TABLE(struct revoke_body, revoke_fields);
+static const struct codec_field revoke_fields[] = API_NAMED_FIELDS("APIKey");
+static const struct codec_table revoke_table = CODEC_TABLE(struct api_named_body, revoke_fields);
 
 static cJSON *show_key(const struct registry_access_key *k)
 {
@@ -96,14 +88,14 @@ static void create(struct exchange *x)
 
 static void revoke(struct exchange *x)
 {
-    const struct revoke_body *body = x->body;
+    const struct api_named_body *body = x->body;
     struct ask ask;
     struct uuid id;
     if (!write_begin(x, REGISTRY_REQUEST_KEY_REVOKE, &ask, &id)) {
         return;
     }
     struct registry_target request = {0};
-    memcpy(request.id, body->api_key, sizeof request.id);
+    memcpy(request.id, body->uid, sizeof request.id);
     ask_one(x, &ask, &id, write_body(&registry_target_table, &request));
     ask_send(x, &ask);
 }
@@ -136,23 +128,20 @@ const struct api_call calls_access_key[] = {
      .access = API_DOMAIN,
      .write = true,
      .body = &create_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = create,
      .show = show_result},
     {.path = "/v1/accesskey/revoke",
      .access = API_DOMAIN,
      .write = true,
      .body = &revoke_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = revoke,
      .show = show_result},
     {.path = "/v1/accesskey/list",
      .access = API_DOMAIN,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

@@ -7,12 +7,12 @@
 #include "calls.h"
 #include "common/json.h"
 #include "duration.h"
+#include "page.h"
 #include "proto/ca.h"
 #include "proto/topics.h"
 #include "write.h"
 
-#define CA_BYTES   65536u
-#define PAGE_BYTES ((size_t)16 * 1024 * 1024)
+#define CA_BYTES 65536u
 
 static bool country_rule(const void *text)
 {
@@ -76,15 +76,11 @@ struct update_body {
     char device_validity[DURATION_TEXT_SIZE];
     char renew_ahead[DURATION_TEXT_SIZE];
 };
-#define CA_UID_ROW(T)                                                                              \
-    {                                                                                              \
-        CODEC_STR(T, uid, "RootCAUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),                        \
-            CODEC_RULE(registry_uuid_valid, "a lower-case UUID")                                   \
-    }
 static const struct codec_field update_fields[] = {
 #define T struct update_body
     API_DOMAIN_ROW(T),
-    CA_UID_ROW(T),
+    {CODEC_STR(T, uid, "RootCAUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
+     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
     {CODEC_STR(T, update.name, "Name", 0, 1), API_LINE, CODEC_HAS(T, update.has_name)},
     {CODEC_STR(T, device_validity, "DeviceCertificateValidity", 0, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS), CODEC_HAS(T, update.has_device_validity)},
@@ -96,13 +92,8 @@ static const struct codec_field update_fields[] = {
 };
 static const struct codec_table update_table = CODEC_TABLE(struct update_body, update_fields);
 
-struct get_body {
-    API_BODY_HEAD;
-    char uid[UUID_TEXT_SIZE];
-};
-static const struct codec_field get_fields[] = {API_DOMAIN_ROW(struct get_body),
-                                                CA_UID_ROW(struct get_body)};
-static const struct codec_table get_table = CODEC_TABLE(struct get_body, get_fields);
+static const struct codec_field get_fields[] = API_NAMED_FIELDS("RootCAUID");
+static const struct codec_table get_table = CODEC_TABLE(struct api_named_body, get_fields);
 
 /* ---- what is shown ---- */
 
@@ -284,75 +275,37 @@ static void update(struct exchange *x)
 
 static void get(struct exchange *x)
 {
-    const struct get_body *body = x->body;
+    const struct api_named_body *body = x->body;
     CLEANUP(ca_free) struct ca *ca = read_ca(x, body->uid);
     if (ca != NULL) {
         api_reply(x, 200, show_ca(ca));
     }
 }
 
-static err_t load_page(struct exchange *x, const struct views_members *members, size_t n,
-                       cJSON *data)
+static cJSON *show_row(struct exchange *x, const void *ctx, struct span payload)
 {
-    struct views_want *wants = xcalloc(n + 1, sizeof *wants);
-    struct span *payloads = xcalloc(n + 1, sizeof *payloads);
-    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        /* member: "<domain>/<ca id>" */
-        const struct views_member *m = &members->items[i];
-        size_t skip = m->len < UUID_TEXT_SIZE ? m->len : UUID_TEXT_SIZE;
-        wants[i] = (struct views_want){.letter = VIEW_CA,
-                                       .partition = m->partition,
-                                       .key = span_of(m->bytes + skip, m->len - skip)};
-    }
-    err_t err = views_get_many(x->redis, wants, n, &arena, payloads);
-    for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        CLEANUP(ca_free) struct ca *ca = NULL;
-        if (payloads[i].ptr != NULL && ca_decode(payloads[i], &ca, NULL) == ERR_OK) {
-            (void)cJSON_AddItemToArray(data, show_ca(ca));
-        }
-    }
-    free(wants);
-    free(payloads);
-    return err;
+    (void)x;
+    (void)ctx;
+    CLEANUP(ca_free) struct ca *ca = NULL;
+    return ca_decode(payload, &ca, NULL) == ERR_OK ? show_ca(ca) : NULL;
 }
 
 static void list(struct exchange *x)
 {
-    const struct api_page_body *page = x->body;
-    size_t limit = api_limit(page->has_limit, page->limit);
+    const struct api_page_body *body = x->body;
     char prefix[UUID_TEXT_SIZE + 1];
-    char after[UUID_TEXT_SIZE + sizeof page->after] = "";
+    char after[UUID_TEXT_SIZE + sizeof body->after] = "";
     (void)snprintf(prefix, sizeof prefix, "%s/", x->domain);
-    if (page->after[0] != '\0') {
-        (void)snprintf(after, sizeof after, "%s%s", prefix, page->after);
+    if (body->after[0] != '\0') {
+        (void)snprintf(after, sizeof after, "%s%s", prefix, body->after);
     }
-    const struct views_range range = {
-        .letter = VIEW_CA,
-        .index = span_str("keys"),
-        .partition = -1,
-        .prefix = span_str(prefix),
-        .after = span_str(after),
-        .descending = page->order == API_DESC,
-        .limit = limit + 1,
-    };
-    CLEANUP(views_members_deinit) struct views_members members = {0};
-    err_t err = views_list(x->door->views, x->redis, &range, &members);
-    size_t n = members.count < limit ? members.count : limit;
-    cJSON *data = cJSON_CreateArray();
-    if (err == ERR_OK) {
-        err = load_page(x, &members, n, data);
-    }
-    if (err != ERR_OK) {
-        cJSON_Delete(data);
-        api_view_failed(x, err, "", "list", "");
-        return;
-    }
-    char last[UUID_TEXT_SIZE] = "";
-    if (n > 0 && members.items[n - 1].len == 2 * (UUID_TEXT_SIZE - 1) + 1) {
-        memcpy(last, members.items[n - 1].bytes + UUID_TEXT_SIZE, UUID_TEXT_SIZE - 1);
-    }
-    api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+    const struct page page = {.letter = VIEW_CA,
+                              .index = "keys",
+                              .partition = -1,
+                              .prefix = prefix,
+                              .after = after,
+                              .show = show_row};
+    page_reply(x, &page);
 }
 
 const struct api_call calls_ca[] = {
@@ -375,14 +328,12 @@ const struct api_call calls_ca[] = {
     {.path = "/v1/ztp/rootca/get",
      .access = API_DOMAIN,
      .body = &get_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = get},
     {.path = "/v1/ztp/rootca/list",
      .access = API_DOMAIN,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

@@ -2,6 +2,7 @@
  * Domains.
  */
 #include "calls.h"
+#include "page.h"
 #include "proto/topics.h"
 #include "write.h"
 
@@ -102,66 +103,33 @@ static void get(struct exchange *x)
     }
 }
 
-#define PAGE_BYTES ((size_t)32 * 1024 * 1024)
-
-static err_t load_page(struct exchange *x, const struct views_members *members, size_t n,
-                       cJSON *data)
+static void record_key(const char *member, const char *id, char out[PAGE_KEY_SIZE])
 {
-    struct views_want *wants = xcalloc(n + 1, sizeof *wants);
-    char(*keys)[REGISTRY_KEY_SIZE] = xcalloc(n + 1, sizeof *keys);
-    struct span *payloads = xcalloc(n + 1, sizeof *payloads);
-    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        const struct views_member *m = &members->items[i];
-        char id[UUID_TEXT_SIZE] = "";
-        memcpy(id, m->bytes, m->len < sizeof id ? m->len : sizeof id - 1);
-        registry_key(id, REGISTRY_DOMAIN, id, keys[i]);
-        wants[i] = (struct views_want){
-            .letter = VIEW_REGISTRY, .partition = m->partition, .key = span_str(keys[i])};
-    }
-    err_t err = views_get_many(x->redis, wants, n, &arena, payloads);
-    for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        CLEANUP(registry_record_free) struct registry_record *r = NULL;
-        if (payloads[i].ptr != NULL &&
-            registry_record_decode(REGISTRY_DOMAIN, payloads[i], &r) == ERR_OK) {
-            (void)cJSON_AddItemToArray(data, show_domain(&r->of.domain));
-        }
-    }
-    free(wants);
-    free(keys);
-    free(payloads);
-    return err;
+    (void)member;
+    registry_key(id, REGISTRY_DOMAIN, id, out);
+}
+
+static cJSON *show_row(struct exchange *x, const void *ctx, struct span payload)
+{
+    (void)x;
+    (void)ctx;
+    CLEANUP(registry_record_free) struct registry_record *r = NULL;
+    return registry_record_decode(REGISTRY_DOMAIN, payload, &r) == ERR_OK
+               ? show_domain(&r->of.domain)
+               : NULL;
 }
 
 static void list(struct exchange *x)
 {
-    const struct api_page_body *page = x->body;
-    size_t limit = api_limit(page->has_limit, page->limit);
-    const struct views_range range = {
-        .letter = VIEW_REGISTRY,
-        .index = span_str("domains"),
-        .partition = -1,
-        .after = span_str(page->after),
-        .descending = page->order == API_DESC,
-        .limit = limit + 1,
-    };
-    CLEANUP(views_members_deinit) struct views_members members = {0};
-    err_t err = views_list(x->door->views, x->redis, &range, &members);
-    size_t n = members.count < limit ? members.count : limit;
-    cJSON *data = cJSON_CreateArray();
-    if (err == ERR_OK) {
-        err = load_page(x, &members, n, data);
-    }
-    if (err != ERR_OK) {
-        cJSON_Delete(data);
-        api_view_failed(x, err, "", "list", "");
-        return;
-    }
-    char last[UUID_TEXT_SIZE] = "";
-    if (n > 0 && members.items[n - 1].len < sizeof last) {
-        memcpy(last, members.items[n - 1].bytes, members.items[n - 1].len);
-    }
-    api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+    const struct api_page_body *body = x->body;
+    const struct page page = {.letter = VIEW_REGISTRY,
+                              .index = "domains",
+                              .partition = -1,
+                              .prefix = "",
+                              .after = body->after,
+                              .key = record_key,
+                              .show = show_row};
+    page_reply(x, &page);
 }
 
 const struct api_call calls_domain[] = {
@@ -176,14 +144,12 @@ const struct api_call calls_domain[] = {
     {.path = "/v1/domain/get",
      .access = API_DOMAIN,
      .body = &api_empty_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = get},
     {.path = "/v1/domain/list",
      .access = API_OPERATOR,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

@@ -39,16 +39,8 @@ static const struct codec_field renew_fields[] = {
 };
 static const struct codec_table renew_table = CODEC_TABLE(struct renew_body, renew_fields);
 
-struct get_body {
-    API_BODY_HEAD;
-    char uid[UUID_TEXT_SIZE];
-};
-static const struct codec_field get_fields[] = {
-    API_DOMAIN_ROW(struct get_body),
-    {CODEC_STR(struct get_body, uid, "OrderUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
-     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
-};
-static const struct codec_table get_table = CODEC_TABLE(struct get_body, get_fields);
+static const struct codec_field get_fields[] = API_NAMED_FIELDS("OrderUID");
+static const struct codec_table get_table = CODEC_TABLE(struct api_named_body, get_fields);
 
 static cJSON *order_request(struct renew_body *body, int64_t validity_s)
 {
@@ -114,7 +106,7 @@ static void renew(struct exchange *x)
 
 static void get(struct exchange *x)
 {
-    const struct get_body *body = x->body;
+    const struct api_named_body *body = x->body;
     orders_get(x, body->uid);
 }
 
@@ -136,14 +128,12 @@ const struct api_call calls_order[] = {
     {.path = "/v1/ztp/order/get",
      .access = API_DOMAIN,
      .body = &get_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = get},
     {.path = "/v1/ztp/order/list",
      .access = API_DOMAIN,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

@@ -8,16 +8,8 @@
 #include "ask.h"
 #include "calls.h"
 
-struct get_body {
-    API_BODY_HEAD;
-    char uid[UUID_TEXT_SIZE];
-};
-static const struct codec_field get_fields[] = {
-    API_DOMAIN_ROW(struct get_body),
-    {CODEC_STR(struct get_body, uid, "RequestUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
-     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
-};
-static const struct codec_table get_table = CODEC_TABLE(struct get_body, get_fields);
+static const struct codec_field get_fields[] = API_NAMED_FIELDS("RequestUID");
+static const struct codec_table get_table = CODEC_TABLE(struct api_named_body, get_fields);
 
 #define NOTE_BYTES  160
 #define ITEMS_MAX   4096
@@ -89,7 +81,7 @@ static void pending(struct exchange *x, const char *uid)
 
 static void get(struct exchange *x)
 {
-    const struct get_body *body = x->body;
+    const struct api_named_body *body = x->body;
     char key[64];
     (void)snprintf(key, sizeof key, "g:t:rq:%s", body->uid);
     const struct span keys[] = {span_str(key)};
@@ -120,11 +112,6 @@ static void get(struct exchange *x)
 }
 
 const struct api_call calls_request[] = {
-    {.path = "/v1/request/get",
-     .access = API_ANY,
-     .body = &get_table,
-     .max_body = 4096,
-     .max_values = 16,
-     .serve = get},
+    {.path = "/v1/request/get", .access = API_ANY, .body = &get_table, API_SMALL, .serve = get},
     {0},
 };

@@ -88,16 +88,8 @@ static const struct codec_field create_fields[] = {
 };
 static const struct codec_table create_table = CODEC_TABLE(struct create_body, create_fields);
 
-struct get_body {
-    API_BODY_HEAD;
-    char uid[UUID_TEXT_SIZE];
-};
-static const struct codec_field get_fields[] = {
-    API_DOMAIN_ROW(struct get_body),
-    {CODEC_STR(struct get_body, uid, "WebhookUID", CODEC_REQUIRED, UUID_TEXT_SIZE - 1),
-     CODEC_RULE(registry_uuid_valid, "a lower-case UUID")},
-};
-static const struct codec_table get_table = CODEC_TABLE(struct get_body, get_fields);
+static const struct codec_field get_fields[] = API_NAMED_FIELDS("WebhookUID");
+static const struct codec_table get_table = CODEC_TABLE(struct api_named_body, get_fields);
 
 static cJSON *show_webhook(const struct registry_webhook *w)
 {
@@ -190,7 +182,7 @@ static void create(struct exchange *x)
 
 static void delete_webhook(struct exchange *x)
 {
-    const struct get_body *body = x->body;
+    const struct api_named_body *body = x->body;
     struct ask ask;
     struct uuid id;
     if (!write_begin(x, REGISTRY_REQUEST_WEBHOOK_DELETE, &ask, &id)) {
@@ -204,7 +196,7 @@ static void delete_webhook(struct exchange *x)
 
 static void get(struct exchange *x)
 {
-    const struct get_body *body = x->body;
+    const struct api_named_body *body = x->body;
     CLEANUP(registry_record_free)
     struct registry_record *r = registry_read(x, REGISTRY_WEBHOOK, body->uid, "WebhookUID");
     if (r != NULL) {
@@ -236,21 +228,18 @@ const struct api_call calls_webhook[] = {
      .access = API_DOMAIN,
      .write = true,
      .body = &get_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = delete_webhook,
      .show = show_deleted},
     {.path = "/v1/notification/webhook/get",
      .access = API_DOMAIN,
      .body = &get_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = get},
     {.path = "/v1/notification/webhook/list",
      .access = API_DOMAIN,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

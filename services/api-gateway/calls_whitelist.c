@@ -161,8 +161,7 @@ const struct api_call calls_whitelist[] = {
     {.path = "/v1/device/whitelist/list",
      .access = API_DOMAIN,
      .body = &api_page_table,
-     .max_body = 4096,
-     .max_values = 16,
+     API_SMALL,
      .serve = list},
     {0},
 };

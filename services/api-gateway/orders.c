@@ -4,6 +4,7 @@
 
 #include "common/json.h"
 #include "devices.h"
+#include "page.h"
 #include "proto/topics.h"
 
 #define CHUNK_DEVICES 1000
@@ -386,72 +387,32 @@ static err_t member_of(struct exchange *x, const char *uid, struct buf *to)
                : buf_printf(to, "%s/%0*lld/%s", x->domain, STAMP_DIGITS, (long long)created, uid);
 }
 
-static err_t load_page(struct exchange *x, const struct views_members *members, size_t n,
-                       cJSON *data)
+static cJSON *show_row(struct exchange *x, const void *ctx, struct span payload)
 {
-    const size_t skip = UUID_TEXT_SIZE + STAMP_DIGITS + 1;
-    struct views_want *wants = xcalloc(n + 1, sizeof *wants);
-    struct span *payloads = xcalloc(n + 1, sizeof *payloads);
-    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        const struct views_member *m = &members->items[i];
-        size_t at = m->len < skip ? m->len : skip;
-        wants[i] = (struct views_want){.letter = VIEW_ORDER,
-                                       .partition = m->partition,
-                                       .key = span_of(m->bytes + at, m->len - at)};
-    }
-    err_t err = views_get_many(x->redis, wants, n, &arena, payloads);
-    for (size_t i = 0; i < n && err == ERR_OK; i++) {
-        CLEANUP_JSON cJSON *order = NULL;
-        if (payloads[i].ptr != NULL &&
-            json_decode(payloads[i], &record_limits, &order, NULL) == ERR_OK) {
-            (void)cJSON_AddItemToArray(data, show_header(order));
-        }
-    }
-    free(wants);
-    free(payloads);
-    return err;
+    (void)x;
+    (void)ctx;
+    CLEANUP_JSON cJSON *order = NULL;
+    return json_decode(payload, &record_limits, &order, NULL) == ERR_OK ? show_header(order) : NULL;
 }
 
 void orders_list(struct exchange *x)
 {
-    const struct api_page_body *page = x->body;
-    size_t limit = api_limit(page->has_limit, page->limit);
+    const struct api_page_body *body = x->body;
     char prefix[UUID_TEXT_SIZE + 1];
     (void)snprintf(prefix, sizeof prefix, "%s/", x->domain);
     CLEANUP_BUF struct buf after = BUF_INIT(128);
-    if (page->after[0] != '\0') {
-        err_t err = member_of(x, page->after, &after);
+    if (body->after[0] != '\0') {
+        err_t err = member_of(x, body->after, &after);
         if (err != ERR_OK) {
-            api_view_failed(x, err, "After", "order", page->after);
+            api_view_failed(x, err, "After", "order", body->after);
             return;
         }
     }
-    const struct views_range range = {
-        .letter = VIEW_ORDER,
-        .index = span_str("keys"),
-        .partition = -1,
-        .prefix = span_str(prefix),
-        .after = buf_span(&after),
-        .descending = page->order == API_DESC,
-        .limit = limit + 1,
-    };
-    CLEANUP(views_members_deinit) struct views_members members = {0};
-    err_t err = views_list(x->door->views, x->redis, &range, &members);
-    size_t n = members.count < limit ? members.count : limit;
-    cJSON *data = cJSON_CreateArray();
-    if (err == ERR_OK) {
-        err = load_page(x, &members, n, data);
-    }
-    if (err != ERR_OK) {
-        cJSON_Delete(data);
-        api_view_failed(x, err, "", "list", "");
-        return;
-    }
-    char last[UUID_TEXT_SIZE] = "";
-    if (n > 0 && members.items[n - 1].len >= UUID_TEXT_SIZE - 1) {
-        const struct views_member *m = &members.items[n - 1];
-        memcpy(last, m->bytes + m->len - (UUID_TEXT_SIZE - 1), UUID_TEXT_SIZE - 1);
-    }
-    api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+    const struct page page = {.letter = VIEW_ORDER,
+                              .index = "keys",
+                              .partition = -1,
+                              .prefix = prefix,
+                              .after = buf_cstr(&after),
+                              .show = show_row};
+    page_reply(x, &page);
 }

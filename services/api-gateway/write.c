@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 #include "common/json.h"
+#include "page.h"
 #include "proto/topics.h"
 
 #define BODY_MAX   ((size_t)16 * 1024 * 1024)
 #define RECORD_MAX 65536u
-#define PAGE_BYTES ((size_t)32 * 1024 * 1024)
 
 void write_hash(const struct exchange *x, char out[33])
 {
@@ -95,102 +95,63 @@ struct registry_record *registry_from_result(enum registry_kind kind, const cJSO
 
 /* ---- lists ---- */
 
-static err_t page_members(struct exchange *x, enum registry_kind kind, const char *after_id,
-                          bool descending, size_t limit, struct views_members *ret)
+struct listed {
+    enum registry_kind kind;
+    cJSON *(*show)(struct exchange *x, const struct registry_record *r);
+};
+
+static cJSON *show_row(struct exchange *x, const void *ctx, struct span payload)
 {
-    char prefix[REGISTRY_KEY_SIZE];
-    char after[REGISTRY_KEY_SIZE] = "";
-    registry_key(x->domain, kind, "", prefix);
-    if (after_id[0] != '\0') {
-        registry_key(x->domain, kind, after_id, after);
-    }
-    const struct views_range range = {
-        .letter = VIEW_REGISTRY,
-        .index = span_str("keys"),
-        .partition = api_partition(x->door, x->domain),
-        .prefix = span_str(prefix),
-        .after = span_str(after),
-        .descending = descending,
-        .limit = limit + 1,
-    };
-    return views_list(x->door->views, x->redis, &range, ret);
+    const struct listed *l = ctx;
+    CLEANUP(registry_record_free) struct registry_record *r = NULL;
+    return registry_record_decode(l->kind, payload, &r) == ERR_OK ? l->show(x, r) : NULL;
 }
 
-static err_t load_members(struct exchange *x, const struct views_members *members, size_t n,
-                          struct buf *arena, struct span *payloads)
+static void member_itself(const char *member, const char *id, char out[PAGE_KEY_SIZE])
 {
-    struct views_want *wants = xcalloc(n + 1, sizeof *wants);
-    for (size_t i = 0; i < n; i++) {
-        const struct views_member *m = &members->items[i];
-        wants[i] = (struct views_want){
-            .letter = VIEW_REGISTRY, .partition = m->partition, .key = span_of(m->bytes, m->len)};
-    }
-    err_t err = views_get_many(x->redis, wants, n, arena, payloads);
-    free(wants);
-    return err;
+    (void)id;
+    memcpy(out, member, PAGE_KEY_SIZE);
 }
 
-static cJSON *show_members(struct exchange *x, enum registry_kind kind, const struct span *payloads,
-                           size_t n,
-                           cJSON *(*show)(struct exchange *x, const struct registry_record *r))
+static struct page page_of(struct exchange *x, const char *prefix, const char *after)
 {
-    cJSON *data = cJSON_CreateArray();
-    for (size_t i = 0; i < n; i++) {
-        CLEANUP(registry_record_free) struct registry_record *record = NULL;
-        /* gone between the two reads, or of a newer version that this door cannot show */
-        if (payloads[i].ptr != NULL &&
-            registry_record_decode(kind, payloads[i], &record) == ERR_OK) {
-            (void)cJSON_AddItemToArray(data, show(x, record));
-        }
-    }
-    return data;
+    return (struct page){.letter = VIEW_REGISTRY,
+                         .index = "keys",
+                         .partition = api_partition(x->door, x->domain),
+                         .prefix = prefix,
+                         .after = after,
+                         .key = member_itself,
+                         .show = show_row};
 }
 
 void registry_list(struct exchange *x, enum registry_kind kind,
                    cJSON *(*show)(struct exchange *x, const struct registry_record *r))
 {
-    const struct api_page_body *page = x->body;
-    size_t limit = api_limit(page->has_limit, page->limit);
-    CLEANUP(views_members_deinit) struct views_members members = {0};
-    err_t err = page_members(x, kind, page->after, page->order == API_DESC, limit, &members);
-    size_t n = members.count < limit ? members.count : limit;
-    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
-    CLEANUP_FREE struct span *payloads = xcalloc(n + 1, sizeof *payloads);
-    if (err == ERR_OK) {
-        err = load_members(x, &members, n, &arena, payloads);
+    const struct api_page_body *body = x->body;
+    const struct listed listed = {.kind = kind, .show = show};
+    char prefix[REGISTRY_KEY_SIZE];
+    char after[REGISTRY_KEY_SIZE] = "";
+    registry_key(x->domain, kind, "", prefix);
+    if (body->after[0] != '\0') {
+        registry_key(x->domain, kind, body->after, after);
     }
-    if (err != ERR_OK) {
-        api_view_failed(x, err, "", "list", "");
-        return;
-    }
-    char last[REGISTRY_KEY_SIZE] = "";
-    if (n > 0) {
-        struct span domain;
-        struct span id = {0};
-        enum registry_kind parsed = kind;
-        const struct views_member *m = &members.items[n - 1];
-        if (registry_key_parse(span_of(m->bytes, m->len), &domain, &parsed, &id) == ERR_OK) {
-            (void)snprintf(last, sizeof last, "%.*s", (int)id.len, (const char *)id.ptr);
-        }
-    }
-    cJSON *data = show_members(x, kind, payloads, n, show);
-    api_reply(x, 200, api_list(data, members.count > limit, limit, last, page->order));
+    struct page page = page_of(x, prefix, after);
+    page.ctx = &listed;
+    page_reply(x, &page);
 }
 
 struct registry_profile_slowest registry_slowest_profile(struct exchange *x, const char *ca)
 {
     struct registry_profile_slowest slowest = {0};
-    CLEANUP(views_members_deinit) struct views_members members = {0};
-    slowest.err = page_members(x, REGISTRY_PROFILE, "", false, REGISTRY_PROFILES_MAX, &members);
-    CLEANUP_BUF struct buf arena = BUF_INIT(PAGE_BYTES);
-    CLEANUP_FREE struct span *payloads = xcalloc(members.count + 1, sizeof *payloads);
-    if (slowest.err == ERR_OK) {
-        slowest.err = load_members(x, &members, members.count, &arena, payloads);
-    }
-    for (size_t i = 0; i < members.count && slowest.err == ERR_OK; i++) {
+    char prefix[REGISTRY_KEY_SIZE];
+    registry_key(x->domain, REGISTRY_PROFILE, "", prefix);
+    const struct page page = page_of(x, prefix, "");
+    CLEANUP(page_rows_deinit) struct page_rows rows = {0};
+    slowest.err = page_read(x, &page, false, REGISTRY_PROFILES_MAX, &rows);
+    for (size_t i = 0; i < rows.count && slowest.err == ERR_OK; i++) {
         CLEANUP(registry_record_free) struct registry_record *r = NULL;
-        if (payloads[i].ptr != NULL &&
-            registry_record_decode(REGISTRY_PROFILE, payloads[i], &r) == ERR_OK &&
+        if (rows.payloads[i].ptr != NULL &&
+            registry_record_decode(REGISTRY_PROFILE, rows.payloads[i], &r) == ERR_OK &&
             strcmp(r->of.profile.ca, ca) == 0 &&
             r->of.profile.heartbeat_interval_s > slowest.heartbeat_interval_s) {
             slowest.heartbeat_interval_s = r->of.profile.heartbeat_interval_s;
