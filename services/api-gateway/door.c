@@ -136,6 +136,8 @@ static void handle(struct http_request *req, void *ctx)
         err = choose_domain(&x, &fault);
     }
     if (err == ERR_OK) {
+        /* known now: a repeat may leave it out, or name it */
+        ((struct api_body *)x.body)->domain_uid[0] = '\0';
         x.redis = views_take(d->door.views);
         /* of writes the owner knows */
         if (x.call->access != API_DOMAIN || x.call->write || registry_domain_exists(&x)) {

@@ -170,7 +170,7 @@ def test_same_key_another_list(gateway):
 
 
 def test_spelling_of_a_repeat_does_not_matter(gateway):
-    client, _ = gateway.new_domain()
+    client, domain = gateway.new_domain()
     url = "https://example.com/hook"
     one = '{"URL":"%s","Events":["*"],"Description":"d"}' % url
     two = '{ "Description" : "d",\n"Events" : [ "*" ] , "URL":"%s" }' % url.replace("/", "\\/")
@@ -178,6 +178,9 @@ def test_spelling_of_a_repeat_does_not_matter(gateway):
     again = client.post("/v1/notification/webhook/create", data=two, key="k")
     assert first.status_code == again.status_code == 200
     assert first.json()["WebhookUID"] == again.json()["WebhookUID"]
+    named = {"URL": url, "Events": ["*"], "Description": "d", "DomainUID": domain}
+    for caller in (client, gateway.operator):
+        assert caller.ok("/v1/notification/webhook/create", key="k", **named)["WebhookUID"] == first.json()["WebhookUID"]
 
 
 def test_webhooks(gateway):
