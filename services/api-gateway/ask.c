@@ -35,6 +35,7 @@ struct waiting {
     size_t remaining;
     char id[UUID_TEXT_SIZE];
     enum reply_outcome worst;
+    bool sent; /* some item, perhaps */
     struct tally tally;
     cJSON *asked; /* for the call's show; owned */
 };
@@ -242,7 +243,8 @@ static void finish(struct waiting *w)
     if (w->worst == REPLY_NONE) {
         response = accepted(w);
     } else if (w->worst != REPLY_ANSWERED) {
-        response = unknown_outcome(w->worst);
+        /* of a list sent in part nobody may say that nothing was done */
+        response = unknown_outcome(w->sent ? REPLY_UNKNOWN : w->worst);
     } else {
         response = show_tally(w->call, &w->tally, w->asked, &w->extra);
     }
@@ -282,6 +284,7 @@ static void note(struct waiting *w, enum reply_outcome outcome, struct span repl
     if (rank(outcome) > rank(w->worst)) {
         w->worst = outcome;
     }
+    w->sent = w->sent || outcome != REPLY_NOT_SENT;
     (void)pthread_mutex_unlock(&w->lock);
 }
 
