@@ -26,12 +26,26 @@ static bool take_uid(struct span uid, char out[REGISTRY_UID_SIZE])
     return registry_uid_valid(out);
 }
 
+/* What nearly all lists hold, told without OpenSSL: its decoder takes 50 us and more, which for
+ * 100,000 lines would hold up an event loop for seconds. That the point lies on the curve shows
+ * when the device calls. */
+static bool is_p256(struct span der)
+{
+    static const uint8_t head[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                   0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                   0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04};
+    return der.len == sizeof head + 64 && memcmp(der.ptr, head, sizeof head) == 0;
+}
+
 /* A public key is kept only in the one DER spelling that a device will be compared with. */
 static bool take_key(struct span text, struct registry_whitelist_entry *entry)
 {
     if (base64_decode(text, BASE64_STANDARD, entry->key, sizeof entry->key, &entry->key_len) !=
         ERR_OK) {
         return false;
+    }
+    if (is_p256(span_of(entry->key, entry->key_len))) {
+        return true;
     }
     const uint8_t *at = entry->key;
     EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)entry->key_len);
