@@ -223,7 +223,13 @@ static err_t login(struct run *r)
     if (err != ERR_OK) {
         return complain(err, &fault);
     }
-    (void)printf("logged in to domain %s\n", text_of(answer.json, "DomainUID"));
+    if (r->a->json) {
+        CLEANUP_JSON cJSON *shown = cJSON_CreateObject(); /* without the tokens */
+        (void)cJSON_AddStringToObject(shown, "DomainUID", text_of(answer.json, "DomainUID"));
+        print_json(shown);
+    } else {
+        (void)printf("logged in to domain %s\n", text_of(answer.json, "DomainUID"));
+    }
     return ERR_OK;
 }
 
@@ -306,7 +312,12 @@ static err_t run_list(const struct run *r)
             (void)cJSON_AddItemToArray(rows, cJSON_DetachItemViaPointer(data, data->child));
         }
         cJSON_Delete(data);
-        more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer.json, "has_more")) && !one_page;
+        more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer.json, "has_more"));
+        if (more && one_page) {
+            (void)fprintf(stderr, "fleetctl: there is more: --after %s\n",
+                          text_of(answer.json, "after"));
+            more = false;
+        }
         cJSON_DeleteItemFromObjectCaseSensitive(body, "After");
         (void)cJSON_AddStringToObject(body, "After", text_of(answer.json, "after"));
     }

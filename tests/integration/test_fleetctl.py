@@ -53,7 +53,8 @@ def test_from_login_to_order(gateway, work_folder):
     ctl = Fleetctl(gateway, work_folder)
     ctl.run("domain", "get", status=77)  # nobody is logged in
     assert ctl.run("login", "--key", key["APIKey"], "--secret-file", "-", stdin="wrong\n", status=77)
-    ctl.run("login", "--key", key["APIKey"], "--secret-file", "-", stdin=key["APISecret"] + "\n")
+    login = ("login", "--key", key["APIKey"], "--secret-file", "-")
+    assert ctl.json(*login, stdin=key["APISecret"] + "\n") == {"DomainUID": domain}
     session = ctl.home / "fleetctl" / "session.json"
     assert stat.S_IMODE(os.stat(session).st_mode) == 0o600
     assert ctl.json("domain", "get")["DomainUID"] == domain
@@ -114,9 +115,12 @@ def test_the_domain_of_the_environment(gateway, work_folder):
     ctl = Fleetctl(gateway, work_folder, operator=True)
     domain = ctl.json("domain", "create", "--name", "First", "--account-type", "developer")["DomainUID"]
     ctl.env["FLEETSEAL_DOMAIN"] = domain
+    ctl.run("domain", "create", "--name", "Third", "--account-type", "developer")
     assert ctl.json("domain", "create", "--name", "Second", "--account-type", "developer")["DomainUID"] != domain
     assert ctl.json("domain", "get")["DomainUID"] == domain
     assert domain in ctl.run("domain", "list", "--api", gateway.url + "/").stdout
+    page = ctl.run("domain", "list", "--limit", "2", "--json")
+    assert f"--after {json.loads(page.stdout)[-1]['DomainUID']}" in page.stderr
     csv = work_folder / "one.csv"
     csv.write_text("0011223344556677\n")
     assert ctl.json("whitelist", "add", "--file", csv)["Added"] == 1
