@@ -294,14 +294,6 @@ def test_another_domains_things_do_not_exist(gateway):
     gateway.operator.refused("/v1/accesskey/list", 400, "missing_field", "DomainUID")
 
 
-def test_an_unknown_domain_has_no_lists(gateway):
-    for path in described_calls():
-        body = openapi.description()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
-        if "DomainUID" in request_schema(path)["properties"] and path not in ("/v1/domain/list", "/v1/request/get"):
-            answer = gateway.operator.post(path, {**body["example"], "DomainUID": NOBODY})
-            assert answer.status_code == 404, f"{path}: {answer.text}"
-
-
 def test_each_write_leaves_an_audit_line(gateway):
     client, domain = gateway.new_domain()
     client.ok("/v1/accesskey/create", Name="k")

@@ -212,6 +212,19 @@ def test_renewal_by_order(fleet, gateway):
     assert [d.get("Code") for d in answer["Devices"]] == ["not_found"]
 
 
+def test_an_unknown_domain_is_not_an_empty_one(gateway):
+    gateway.new_domain()  # something to read: a view that never was written says 503
+    ca = gateway.new_domain("With a CA")[0].ok("/v1/ztp/rootca/create", **CA)["RootCAUID"]
+    for path, methods in openapi.description()["paths"].items():
+        if "post" not in methods or path in ("/v1/domain/list", "/v1/request/get"):
+            continue
+        body = methods["post"]["requestBody"]["content"]["application/json"]
+        if "DomainUID" in openapi.schema_of(body["schema"])["properties"]:
+            example = body["example"] | ({"RootCAUID": ca} if "RootCAUID" in body["example"] else {})
+            answer = gateway.operator.post(path, {**example, "DomainUID": NOBODY})
+            assert answer.status_code == 404, f"{path}: {answer.text}"
+
+
 def test_no_call_reaches_into_another_domain(fleet, gateway):
     """Every described call, made by a stranger: with the owner's domain, and with each of the owner's things in turn."""
     owner = fleet.bootstrap().client
