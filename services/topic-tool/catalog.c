@@ -62,6 +62,16 @@ const char *catalog_setting(const struct catalog_settings *s, const char *name)
     return NULL;
 }
 
+const struct catalog_topic *catalog_topic(const struct catalog *c, const char *name)
+{
+    for (size_t i = 0; i < c->topics_count; i++) {
+        if (strcmp(c->topics[i].name, name) == 0) {
+            return &c->topics[i];
+        }
+    }
+    return NULL;
+}
+
 /* Refuses members that are not in `known` (NULL-terminated), so that a misspelt one is not silently
  * ignored. */
 static err_t check_members(const cJSON *object, const char *const *known, const char *prefix,
@@ -201,10 +211,8 @@ static err_t add_topic(struct catalog *c, const char *name, const struct catalog
                        "must be '" TOPIC_PREFIX
                        "' and lower-case letters, digits, '.' and '-', at most 249 in all");
     }
-    for (size_t i = 0; i < c->topics_count; i++) {
-        if (strcmp(c->topics[i].name, name) == 0) {
-            return invalid(f, p, "is there twice");
-        }
+    if (catalog_topic(c, name)) {
+        return invalid(f, p, "is there twice");
     }
     c->topics[c->topics_count++] = (struct catalog_topic){xstrdup(name), settings, state};
     return ERR_OK;

@@ -51,6 +51,8 @@ CLEANUP_DEFINE_EMBEDDED(struct catalog, catalog_deinit);
  */
 err_t catalog_parse(struct span text, struct catalog *ret, struct fault *f) MUST_USE;
 
+/* NULL: no such topic. */
+const struct catalog_topic *catalog_topic(const struct catalog *c, const char *name);
 /* The value of a setting, NULL where the topic leaves it to the broker. Borrowed. */
 const char *catalog_setting(const struct catalog_settings *s, const char *name);
 

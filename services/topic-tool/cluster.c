@@ -377,34 +377,36 @@ static const char *config_value(const rd_kafka_ConfigResource_t *resource, const
     return NULL;
 }
 
+static int compare_setting(const rd_kafka_ConfigResource_t *resource, const char *name,
+                           const char *value, FILE *report)
+{
+    const char *is = config_value(resource, name);
+    if (is && strcmp(is, value) == 0) {
+        return 0;
+    }
+    (void)fprintf(report, "differs  %s: %s is %s, should be %s\n",
+                  rd_kafka_ConfigResource_name(resource), name, is ? is : "unknown", value);
+    return 1;
+}
+
 static int compare_settings(const rd_kafka_ConfigResource_t *resource,
-                            const struct catalog_settings *wanted, FILE *report)
+                            const struct catalog_settings *wanted, int replication, FILE *report)
 {
     int differences = 0;
     for (size_t i = 0; i < wanted->count; i++) {
-        const char *is = config_value(resource, wanted->list[i].name);
-        if (!is || strcmp(is, wanted->list[i].value) != 0) {
-            differences++;
-            (void)fprintf(report, "differs  %s: %s is %s, should be %s\n",
-                          rd_kafka_ConfigResource_name(resource), wanted->list[i].name,
-                          is ? is : "unknown", wanted->list[i].value);
-        }
+        differences +=
+            compare_setting(resource, wanted->list[i].name, wanted->list[i].value, report);
+    }
+    if (replication >= 2) {
+        char number[NUMBER_SIZE];
+        (void)snprintf(number, sizeof(number), "%d", replication - 1); /* fits any int */
+        differences += compare_setting(resource, MIN_IN_SYNC, number, report);
     }
     return differences;
 }
 
-static const struct catalog_topic *catalog_find(const struct catalog *catalog, const char *name)
-{
-    for (size_t i = 0; i < catalog->topics_count; i++) {
-        if (strcmp(catalog->topics[i].name, name) == 0) {
-            return &catalog->topics[i];
-        }
-    }
-    return NULL;
-}
-
 static err_t compare_described(const rd_kafka_event_t *event, const struct catalog *catalog,
-                               FILE *report, int *differences, struct fault *f)
+                               int replication, FILE *report, int *differences, struct fault *f)
 {
     size_t count = 0;
     const rd_kafka_DescribeConfigs_result_t *result =
@@ -417,24 +419,46 @@ static err_t compare_described(const rd_kafka_event_t *event, const struct catal
         if (e) {
             return fail(f, e, name);
         }
-        const struct catalog_topic *topic = catalog_find(catalog, name);
-        *differences += topic ? compare_settings(resources[i], topic->settings, report) : 0;
+        const struct catalog_topic *topic = catalog_topic(catalog, name);
+        *differences +=
+            topic ? compare_settings(resources[i], topic->settings, replication, report) : 0;
     }
     return ERR_OK;
 }
 
-static int compare_counts(const struct catalog *catalog, const int *counts, int wanted,
-                          FILE *report)
+static int fewest_replicas(const struct rd_kafka_metadata_topic *t)
 {
-    int differences = 0;
-    for (size_t i = 0; i < catalog->topics_count; i++) {
-        if (counts[i] != 0 && counts[i] != wanted) {
-            differences++;
-            (void)fprintf(report, "differs  %s: has %d partitions, should have %d\n",
-                          catalog->topics[i].name, counts[i], wanted);
+    int fewest = t->partition_cnt > 0 ? t->partitions[0].replica_cnt : 0;
+    for (int p = 1; p < t->partition_cnt; p++) {
+        fewest = t->partitions[p].replica_cnt < fewest ? t->partitions[p].replica_cnt : fewest;
+    }
+    return fewest;
+}
+
+/* More copies than asked for lose nothing. */
+static err_t compare_layout(struct cluster *c, const struct catalog *catalog, FILE *report,
+                            int *differences, struct fault *f)
+{
+    CLEANUP(rd_kafka_metadata_destroy) const struct rd_kafka_metadata *metadata = NULL;
+    err_t e = get_metadata(c, deadline_of(c), &metadata, f);
+    for (size_t i = 0; !e && i < catalog->topics_count; i++) {
+        const char *name = catalog->topics[i].name;
+        const struct rd_kafka_metadata_topic *t = find_topic(metadata, name);
+        if (!t || t->partition_cnt == 0) {
+            continue;
+        }
+        if (t->partition_cnt != c->options.partitions) {
+            ++*differences;
+            (void)fprintf(report, "differs  %s: has %d partitions, should have %d\n", name,
+                          t->partition_cnt, c->options.partitions);
+        }
+        if (fewest_replicas(t) < c->options.replication) {
+            ++*differences;
+            (void)fprintf(report, "differs  %s: has %d copies, should have %d\n", name,
+                          fewest_replicas(t), c->options.replication);
         }
     }
-    return differences;
+    return e;
 }
 
 static err_t describe(struct cluster *c, rd_kafka_ConfigResource_t **resources, size_t count,
@@ -459,11 +483,14 @@ err_t cluster_compare(struct cluster *c, const struct catalog *catalog, const in
                 rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, catalog->topics[i].name);
         }
     }
-    int differences = compare_counts(catalog, counts, c->options.partitions, report);
-    err_t e = count > 0 ? describe(c, resources, count, &event, f) : ERR_OK;
+    int differences = 0;
+    err_t e = compare_layout(c, catalog, report, &differences, f);
+    if (!e && count > 0) {
+        e = describe(c, resources, count, &event, f);
+    }
     rd_kafka_ConfigResource_destroy_array(resources, count);
     if (!e && event) {
-        e = compare_described(event, catalog, report, &differences, f);
+        e = compare_described(event, catalog, c->options.replication, report, &differences, f);
     }
     if (!e) {
         *ret_differences = differences;

@@ -59,6 +59,12 @@ def test_differences_are_said_and_not_mended(make_kafka, tmp_path):
     assert "fleetseal.events: retention.ms is 2592000000, should be 1000\n" in done.stdout
     assert cluster.partitions("fleetseal.events") == list(range(12))
 
+    # a topic made on one broker is no safer for being checked with three in mind
+    copies = apply(cluster, "--replication", "3")
+    assert copies.returncode == 65
+    assert "differs  fleetseal.events: has 1 copies, should have 3\n" in copies.stdout
+    assert "differs  fleetseal.events: min.insync.replicas is 1, should be 2\n" in copies.stdout
+
 
 def test_check_writes_nothing(make_kafka):
     cluster = make_kafka(topics=False)

@@ -122,16 +122,6 @@ static void test_a_topic_is_followed_by_its_dead_letters(void **state)
     assert_string_equal(catalog_setting(c.topics[1].settings, "cleanup.policy"), "delete");
 }
 
-static const struct catalog_topic *find(const struct catalog *c, const char *name)
-{
-    for (size_t i = 0; i < c->topics_count; i++) {
-        if (strcmp(c->topics[i].name, name) == 0) {
-            return &c->topics[i];
-        }
-    }
-    return NULL;
-}
-
 /* The promises that hang on a setting: what invoices are computed from never ends, what views are
  * built from is kept. */
 static void test_the_real_catalogue(void **state)
@@ -139,8 +129,8 @@ static void test_the_real_catalogue(void **state)
     (void)state;
     static const char *const for_ever[] = {"fleetseal.ledger.requests", "fleetseal.billing.events"};
     static const char *const states[] = {"fleetseal.registry.state", "fleetseal.ca.state",
-                                         "fleetseal.device.state",   "fleetseal.order.state",
-                                         "fleetseal.ledger.state",   "fleetseal.webhook.state"};
+                                         "fleetseal.device.state", "fleetseal.order.state",
+                                         "fleetseal.ledger.state"};
     CLEANUP_BUF struct buf text = BUF_INIT(CATALOG_MAX_BYTES);
     CLEANUP(catalog_deinit) struct catalog c = {0};
     struct fault f = {0};
@@ -150,17 +140,17 @@ static void test_the_real_catalogue(void **state)
     assert_int_equal(fclose(file), 0);
     assert_int_equal(catalog_parse(buf_span(&text), &c, &f), ERR_OK);
     for (size_t i = 0; i < sizeof(for_ever) / sizeof(for_ever[0]); i++) {
-        const struct catalog_topic *t = find(&c, for_ever[i]);
+        const struct catalog_topic *t = catalog_topic(&c, for_ever[i]);
         assert_non_null(t);
         assert_string_equal(catalog_setting(t->settings, "retention.ms"), "-1");
         assert_string_equal(catalog_setting(t->settings, "retention.bytes"), "-1");
     }
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-        const struct catalog_topic *t = find(&c, states[i]);
+        const struct catalog_topic *t = catalog_topic(&c, states[i]);
         assert_non_null(t);
         assert_true(t->state);
     }
-    assert_non_null(find(&c, "fleetseal.device.requests.dlq"));
+    assert_non_null(catalog_topic(&c, "fleetseal.device.requests.dlq"));
 }
 
 int main(void)
