@@ -21,7 +21,6 @@
 #define TOPIC_BILLING_EVENTS     "fleetseal.billing.events"
 #define TOPIC_HEARTBEATS         "fleetseal.heartbeats"
 #define TOPIC_WEBHOOK_REQUESTS   "fleetseal.webhook.requests"
-#define TOPIC_WEBHOOK_STATE      "fleetseal.webhook.state"
 #define TOPIC_WEBHOOK_DELIVERIES "fleetseal.webhook.deliveries"
 
 /* Letters of the Redis views (common/view.h). */
