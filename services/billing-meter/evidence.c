@@ -8,6 +8,7 @@
 #include "common/digest.h"
 #include "common/json.h"
 #include "proto/device_protocol.h"
+#include "proto/device_request.h"
 
 CLEANUP_DEFINE(X509 *, X509_free);
 CLEANUP_DEFINE(EVP_MD_CTX *, EVP_MD_CTX_free);
@@ -32,28 +33,27 @@ static err_t take_certificate(const struct ledger_install *install, X509 **ret, 
     return ERR_OK;
 }
 
-/* What the device signed must speak of this serial; returns the operation it names. */
-static err_t take_payload(const struct ledger_install *install, cJSON **ret, struct fault *fault)
+/* What the device signed must speak of this serial. Read by the same table as ca-signer reads it,
+ * so that a spelling which proves the installation there is charged here. */
+static err_t take_payload(const struct ledger_install *install, char ret_operation[UUID_TEXT_SIZE],
+                          struct fault *fault)
 {
     const struct json_limits limits = {LEDGER_PAYLOAD_MAX, 4, 64};
-    const char *serial = NULL;
-    char expected[HEX_LEN(CERTIFICATE_SERIAL) + 1];
-    CLEANUP_JSON cJSON *payload = NULL;
-    err_t e = json_decode(span_of(install->confirmation.payload, install->confirmation.payload_len),
+    struct device_confirm_payload payload;
+    err_t e =
+        codec_decode_text(&device_confirm_payload_table, CODEC_KEEP,
+                          span_of(install->confirmation.payload, install->confirmation.payload_len),
                           &limits, &payload, fault);
-    if (e == ERR_OK) {
-        e = json_get_string(payload, "serial", &serial, fault);
-    }
     if (e != ERR_OK) {
-        return e;
-    }
-    hex_format(span_of(install->serial, CERTIFICATE_SERIAL), expected);
-    if (strcmp(serial, expected) != 0) {
         return fault_set(fault, ERR_INVALID, CODE, "confirmation.payload",
-                         "confirms serial %.40s, not %s", serial, expected);
+                         "is not a confirmation of a device");
     }
-    *ret = TAKE(payload);
-    return ERR_OK;
+    bool same = memcmp(payload.serial, install->serial, sizeof payload.serial) == 0;
+    uuid_format(&payload.operation, ret_operation);
+    codec_free(&device_confirm_payload_table, &payload);
+    return same ? ERR_OK
+                : fault_set(fault, ERR_INVALID, CODE, "confirmation.payload",
+                            "confirms another certificate than this one");
 }
 
 static err_t check_signature(const struct ledger_install *install, X509 *certificate,
@@ -79,16 +79,12 @@ static err_t check_signature(const struct ledger_install *install, X509 *certifi
 err_t evidence_check(const struct ledger_install *install, struct fault *fault)
 {
     CLEANUP(X509_free) X509 *certificate = NULL;
-    CLEANUP_JSON cJSON *payload = NULL;
-    const char *operation = NULL;
+    char operation[UUID_TEXT_SIZE];
     char bytes[DEVICE_SIGNED_SIZE];
     size_t len = 0;
     err_t e = take_certificate(install, &certificate, fault);
     if (e == ERR_OK) {
-        e = take_payload(install, &payload, fault);
-    }
-    if (e == ERR_OK) {
-        e = json_get_string(payload, "operation", &operation, fault);
+        e = take_payload(install, operation, fault);
     }
     if (e != ERR_OK) {
         return e;
