@@ -3,11 +3,11 @@
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
+#include <stdio.h>
 
-#include "common/admin_server.h"
-#include "common/kafka_admin.h"
 #include "common/log.h"
+#include "common/seal.h"
+#include "config.h"
 #include "fanout.h"
 #include "proto/topics.h"
 #include "sender.h"
@@ -17,7 +17,6 @@
 #define SENDER_STOP_MS   7500
 #define POLL_MS          100
 #define AGAIN_MS         200 /* pause after an error */
-#define ASK_MS           2000
 #define REDIS_CONNECT_MS 500 /* short: the sender's transfers stand still meanwhile */
 #define REDIS_COMMAND_MS 1000
 
@@ -31,87 +30,30 @@ struct worker {
 };
 
 struct app {
+    const struct service *service;
     const struct config *config;
-    const struct seal_kek *kek;
-    struct lifecycle *lifecycle;
-    struct metrics *metrics;
-    struct admin_server *admin;
+    struct seal_kek *kek;
     atomic_bool stopping;
     struct worker fanout;
     struct worker sender;
 };
 
-static struct redis *connect_redis(const struct config *config, const char *name)
-{
-    char host[128];
-    uint16_t port = 0;
-    if (config_split_host_port(config->common.redis_address, host, sizeof host, &port) != ERR_OK) {
-        abort(); /* the configuration was checked */
-    }
-    return redis_new(&(struct redis_config){
-        .host = host,
-        .port = port,
-        .user = config->common.redis_user[0] ? config->common.redis_user : NULL,
-        .password = config->common.redis_password.len
-                        ? (const char *)config->common.redis_password.value
-                        : NULL,
-        .connect_timeout_ms = REDIS_CONNECT_MS,
-        .command_timeout_ms = REDIS_COMMAND_MS,
-        .client_name = name});
-}
-
 /* ---- the workers ---- */
-
-static struct kafka_config kafka_config(const struct app *app)
-{
-    return (struct kafka_config){.brokers = app->config->common.kafka_brokers,
-                                 .client_id = app->config->common.instance};
-}
-
-static void rest(struct app *app, long ms)
-{
-    if (!atomic_load(&app->stopping)) {
-        (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000},
-                        NULL);
-    }
-}
-
-static err_t ask_partitions(const struct app *app, int32_t *ret)
-{
-    CLEANUP(kafka_admin_free) struct kafka_admin *admin = NULL;
-    const struct kafka_config kafka = kafka_config(app);
-    err_t e = kafka_admin_new(&kafka, NULL, &admin);
-    return e == ERR_OK ? kafka_admin_partition_count(admin, TOPIC_EVENTS, ASK_MS, ret) : e;
-}
-
-/* The number of partitions must be known before anything else; Kafka may come later than we do. */
-static int32_t wait_for_partitions(struct app *app)
-{
-    int32_t partitions = 0;
-    while (!atomic_load(&app->stopping)) {
-        err_t e = ask_partitions(app, &partitions);
-        if (e == ERR_OK) {
-            return partitions;
-        }
-        log_limited(LOG_LEVEL_WARN, NULL, "waiting_for_kafka", LOG_ERR("error", e));
-        rest(app, AGAIN_MS);
-    }
-    return 0;
-}
 
 static void *run_fanout(void *arg)
 {
     struct worker *w = arg;
     struct app *app = w->app;
     CLEANUP(fanout_free) struct fanout *fanout = NULL;
-    const struct fanout_options options = {.kafka = kafka_config(app),
-                                           .instance = app->config->common.instance,
-                                           .redis = w->redis,
-                                           .partitions = wait_for_partitions(app),
-                                           .metrics = app->metrics};
+    const struct fanout_options options = {
+        .kafka = service_kafka(app->service),
+        .instance = app->service->common->instance,
+        .redis = w->redis,
+        .partitions = service_wait_partitions(app->service, TOPIC_EVENTS, &app->stopping),
+        .metrics = app->service->metrics};
     err_t e = options.partitions > 0 ? fanout_new(&options, &fanout) : ERR_STOPPING;
     if (e != ERR_OK) {
-        lifecycle_stop(app->lifecycle, e);
+        lifecycle_stop(app->service->lifecycle, e);
         return NULL;
     }
     while (!atomic_load(&app->stopping)) {
@@ -120,7 +62,7 @@ static void *run_fanout(void *arg)
         if (e != ERR_OK) {
             log_limited(LOG_LEVEL_WARN, NULL, "fanout_waits", LOG_ERR("error", e),
                         LOG_STR("redis", redis_error_text(w->redis)));
-            rest(app, AGAIN_MS);
+            service_rest(&app->stopping, AGAIN_MS);
         }
     }
     fanout_stop(fanout, FANOUT_STOP_MS);
@@ -132,15 +74,16 @@ static void *run_sender(void *arg)
     struct worker *w = arg;
     struct app *app = w->app;
     CLEANUP(sender_free) struct sender *sender = NULL;
-    const struct sender_options options = {.kafka = kafka_config(app),
-                                           .config = app->config,
-                                           .redis = w->redis,
-                                           .kek = app->kek,
-                                           .partitions = wait_for_partitions(app),
-                                           .metrics = app->metrics};
+    const struct sender_options options = {
+        .kafka = service_kafka(app->service),
+        .config = app->config,
+        .redis = w->redis,
+        .kek = app->kek,
+        .partitions = service_wait_partitions(app->service, TOPIC_EVENTS, &app->stopping),
+        .metrics = app->service->metrics};
     err_t e = options.partitions > 0 ? sender_new(&options, &sender) : ERR_STOPPING;
     if (e != ERR_OK) {
-        lifecycle_stop(app->lifecycle, e);
+        lifecycle_stop(app->service->lifecycle, e);
         return NULL;
     }
     while (!atomic_load(&app->stopping)) {
@@ -148,7 +91,7 @@ static void *run_sender(void *arg)
         atomic_store(&w->joined, sender_joined(sender));
         if (e != ERR_OK) {
             log_limited(LOG_LEVEL_WARN, NULL, "sender_waits", LOG_ERR("error", e));
-            rest(app, AGAIN_MS);
+            service_rest(&app->stopping, AGAIN_MS);
         }
     }
     sender_stop(sender, SENDER_STOP_MS);
@@ -156,20 +99,6 @@ static void *run_sender(void *arg)
 }
 
 /* ---- start, stop ---- */
-
-static void ready(void *ctx, struct admin_reasons *reasons)
-{
-    struct app *app = ctx;
-    if (lifecycle_stopping(app->lifecycle)) {
-        admin_not_ready(reasons, "process", "stopping");
-    }
-    if (!atomic_load(&app->fanout.joined)) {
-        admin_not_ready(reasons, "fanout", "has no partitions of the events yet");
-    }
-    if (!atomic_load(&app->sender.joined)) {
-        admin_not_ready(reasons, "sender", "has no partitions of the deliveries yet");
-    }
-}
 
 static void join_worker(struct worker *w)
 {
@@ -192,31 +121,41 @@ static err_t stop_workers(void *arg, int64_t limit_ms)
 static err_t start_worker(struct app *app, struct worker *w, const char *redis_name,
                           void *(*run)(void *))
 {
+    char host[SERVICE_HOST_SIZE];
+    struct redis_config redis = service_redis_config(app->service, redis_name, host);
+    redis.connect_timeout_ms = REDIS_CONNECT_MS;
+    redis.command_timeout_ms = REDIS_COMMAND_MS;
     w->app = app;
-    w->redis = connect_redis(app->config, redis_name);
+    w->redis = redis_new(&redis);
     w->started = pthread_create(&w->thread, NULL, run, w) == 0;
     return w->started ? ERR_OK : ERR_INTERNAL;
 }
 
-err_t app_start(const struct config *config, const struct seal_kek *kek,
-                struct lifecycle *lifecycle, struct app **ret)
+static err_t read_kek(const struct config *config, struct seal_kek **ret, struct fault *fault)
 {
-    struct fault fault = {0};
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        log_fatal(NULL, "start_failed", LOG_STR("part", "libcurl"));
-        return ERR_INTERNAL;
+    err_t e = seal_kek_read(config->kek_file, ret, fault);
+    if (e != ERR_OK) {
+        (void)snprintf(fault->field, sizeof fault->field, "webhook.kek_file");
     }
-    CLEANUP(app_free) struct app *app = xcalloc(1, sizeof *app);
-    app->config = config;
-    app->kek = kek;
-    app->lifecycle = lifecycle;
-    app->metrics = metrics_new();
-    metrics_add_process(app->metrics, config_spec.program);
-    const struct admin_server_options admin = {.listen = config->common.metrics_address,
-                                               .metrics = app->metrics,
-                                               .ready = ready,
-                                               .ctx = app};
-    err_t e = admin_server_start(&admin, &app->admin, &fault);
+    return e;
+}
+
+err_t app_check(const void *settings, struct fault *fault)
+{
+    CLEANUP(seal_kek_free) struct seal_kek *kek = NULL;
+    return read_kek(settings, &kek, fault);
+}
+
+err_t app_start(const struct service *service, void **ret_app, struct fault *fault)
+{
+    struct app *app = xcalloc(1, sizeof *app);
+    *ret_app = app;
+    app->service = service;
+    app->config = service->settings;
+    err_t e = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? ERR_OK : ERR_INTERNAL;
+    if (e == ERR_OK) {
+        e = read_kek(app->config, &app->kek, fault);
+    }
     if (e == ERR_OK) {
         e = start_worker(app, &app->fanout, "webhook-notifier.fanout", run_fanout);
     }
@@ -224,25 +163,30 @@ err_t app_start(const struct config *config, const struct seal_kek *kek,
         e = start_worker(app, &app->sender, "webhook-notifier.send", run_sender);
     }
     if (e != ERR_OK) {
-        log_fatal(NULL, "start_failed", LOG_ERR("error", e), LOG_STR("text", fault.text));
         (void)stop_workers(app, STOP_MS);
         return e;
     }
-    lifecycle_on_stop(lifecycle, "workers", STOP_MS, stop_workers, app);
-    *ret = TAKE(app);
+    lifecycle_on_stop(service->lifecycle, "workers", STOP_MS, stop_workers, app);
     return ERR_OK;
 }
 
-void app_free(struct app *app)
+void app_ready(void *arg, struct admin_reasons *reasons)
 {
-    admin_server_free(app->admin);
-    if (app->fanout.redis != NULL) {
-        redis_free(app->fanout.redis);
+    struct app *app = arg;
+    if (!atomic_load(&app->fanout.joined)) {
+        admin_not_ready(reasons, "fanout", "has no partitions of the events yet");
     }
-    if (app->sender.redis != NULL) {
-        redis_free(app->sender.redis);
+    if (!atomic_load(&app->sender.joined)) {
+        admin_not_ready(reasons, "sender", "has no partitions of the deliveries yet");
     }
-    metrics_free(app->metrics);
+}
+
+void app_free(void *arg)
+{
+    struct app *app = arg;
+    redis_free(app->fanout.redis);
+    redis_free(app->sender.redis);
+    seal_kek_free(app->kek);
     curl_global_cleanup();
     free(app);
 }
