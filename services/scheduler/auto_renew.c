@@ -94,7 +94,7 @@ static err_t order_found(struct auto_renew *a, size_t n, int64_t now_mono)
 
 err_t auto_renew_scan(struct auto_renew *a, const int32_t *partitions, size_t count)
 {
-    const struct clock *clock = a->options.orders->clock;
+    const struct clock *clock = device_orders_clock(a->options.orders);
     struct automatic_ca cas[CAS_MAX];
     size_t ca_count = 0;
     int64_t due = 0;

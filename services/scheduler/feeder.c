@@ -6,15 +6,20 @@
 #include "common/log.h"
 #include "common/partition.h"
 #include "common/view.h"
-#include "proto/envelope.h"
 #include "proto/topics.h"
+#include "turn.h"
 
 #define OPEN_MAX      64 /* orders looked at in one step and partition */
 #define KEY_BYTES     512
-#define REQUEST_BYTES 4096
 #define WINDOW_MAX    1000
 #define TAKEN_WAIT_MS 10000
 #define JSON_RECORD   ((struct json_limits){ORDER_RECORD_MAX, 4, 4096})
+
+/* Open orders of all partitions, in the order in which their turns come. */
+struct open_list {
+    struct turn *turns; /* owned */
+    size_t count;
+};
 
 /* What was handed over last and is not seen as taken yet; one at a time keeps memory and load
  * bounded. */
@@ -23,13 +28,22 @@ struct feeder {
     struct metric *handed, *windows, *waits;
     struct {
         bool pending;
-        struct uuid order;
+        struct turn turn; /* whose it was; the next one has its turn now */
+        int32_t cursor;   /* that was reported */
         int64_t since_ms;
         size_t count; /* devices to look for: the last one of each partition */
-        char uids[64][DEVICE_UID_LEN + 1];
-        int32_t cursor; /* that was reported */
+        struct {
+            int32_t partition;
+            char uid[DEVICE_UID_LEN + 1];
+        } devices[WINDOW_MAX];
     } last;
 };
+
+static void open_list_deinit(struct open_list *list)
+{
+    free(list->turns);
+}
+CLEANUP_DEFINE_EMBEDDED(struct open_list, open_list_deinit);
 
 struct open_order {
     struct order header;
@@ -40,6 +54,7 @@ struct feeder *feeder_new(const struct feeder_options *options)
 {
     struct feeder *f = xcalloc(1, sizeof *f);
     f->options = *options;
+    f->last.turn.partition = -1;
     f->handed = metrics_counter(options->metrics, "fleetseal_order_handed_total",
                                 "Requests handed to device owners for orders.", METRIC_NO_LABELS);
     f->windows = metrics_counter(options->metrics, "fleetseal_order_windows_total",
@@ -57,7 +72,7 @@ void feeder_free(struct feeder *f)
 
 static int64_t mono(const struct feeder *f)
 {
-    return clock_mono_ms(f->options.orders->clock);
+    return clock_mono_ms(device_orders_clock(f->options.orders));
 }
 
 /* ---- reading orders ---- */
@@ -103,17 +118,14 @@ static void free_open(struct open_order *o)
 
 static void remember(struct feeder *f, const char *uid)
 {
-    int32_t partitions = f->options.orders->partitions;
-    for (size_t i = 0; i < f->last.count; i++) {
-        if (partition_of(span_str(f->last.uids[i]), partitions) ==
-            partition_of(span_str(uid), partitions)) {
-            memcpy(f->last.uids[i], uid, sizeof f->last.uids[i]);
-            return;
-        }
+    int32_t partition = partition_of(span_str(uid), device_orders_partitions(f->options.orders));
+    size_t i = 0;
+    while (i < f->last.count && f->last.devices[i].partition != partition) {
+        i++;
     }
-    if (f->last.count < sizeof f->last.uids / sizeof f->last.uids[0]) {
-        memcpy(f->last.uids[f->last.count++], uid, sizeof f->last.uids[0]);
-    }
+    f->last.devices[i].partition = partition;
+    memcpy(f->last.devices[i].uid, uid, sizeof f->last.devices[i].uid);
+    f->last.count += i == f->last.count;
 }
 
 static err_t hand_over(struct feeder *f, const struct order *header,
@@ -131,36 +143,20 @@ static err_t hand_over(struct feeder *f, const struct order *header,
     return e;
 }
 
-static err_t report(struct feeder *f, int32_t partition, const struct order *header, int32_t cursor)
+/* The report goes out only after the requests are in the log: a crash between repeats the window.
+ */
+static err_t report(struct feeder *f, const struct turn *turn, const struct order *header,
+                    int32_t cursor)
 {
     struct device_orders *orders = f->options.orders;
-    char key[UUID_TEXT_SIZE];
-    char number[16];
-    struct envelope envelope = {.type = ORDER_REQUEST_PROGRESS,
-                                .time_ms = clock_now_ms(orders->clock),
-                                .actor_kind = "scheduler",
-                                .actor_id = "feeder"};
-    (void)snprintf(number, sizeof number, "%d", (int)cursor);
-    struct uuid id = UUID_V5(uuid_span(&header->id), span_str("progress"), span_str(number));
-    uuid_format(&id, envelope.id);
-    uuid_format(&header->domain, envelope.domain);
-    uuid_format(&header->id, key);
-    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(body, "order", key);
-    (void)cJSON_AddNumberToObject(body, "cursor", cursor);
-    CLEANUP_BUF struct buf value = BUF_INIT(REQUEST_BYTES);
-    err_t e = envelope_encode(&envelope, body, &value);
-    const struct kafka_record record = {.topic = TOPIC_ORDER_REQUESTS,
-                                        .partition = partition,
-                                        .key = span_str(key),
-                                        .value = buf_span(&value)};
+    err_t e = device_orders_settle(orders);
     if (e == ERR_OK) {
-        e = kafka_producer_produce(orders->producer, &record);
+        e = device_orders_progress(orders, turn->partition, &header->id, &header->domain, cursor);
     }
     return e == ERR_OK ? device_orders_settle(orders) : e;
 }
 
-static err_t feed(struct feeder *f, int32_t partition, const struct open_order *open)
+static err_t feed(struct feeder *f, const struct turn *turn, const struct open_order *open)
 {
     const struct order *header = &open->header;
     size_t from = (size_t)header->cursor % ORDER_CHUNK_DEVICES;
@@ -179,17 +175,10 @@ static err_t feed(struct feeder *f, int32_t partition, const struct open_order *
             return e;
         }
     }
-    int32_t cursor = header->cursor + (int32_t)(to - from);
-    /* The report goes out only after the requests are in the log: a crash between repeats the
-     * window. */
-    err_t e = device_orders_settle(f->options.orders);
-    if (e == ERR_OK) {
-        e = report(f, partition, header, cursor);
-    }
+    f->last.cursor = header->cursor + (int32_t)(to - from);
+    err_t e = report(f, turn, header, f->last.cursor);
     if (e == ERR_OK) {
         f->last.pending = true;
-        f->last.order = header->id;
-        f->last.cursor = cursor;
         f->last.since_ms = mono(f);
         metric_inc(f->windows);
     }
@@ -213,19 +202,19 @@ static bool took(const struct device *device, const struct uuid *operation)
 
 /* Owners work in order, so a partition has taken its share when its last device shows the
  * operation. */
-static err_t all_taken(struct feeder *f, bool *ret)
+static err_t devices_taken(struct feeder *f, bool *ret)
 {
     CLEANUP(arena_deinit) struct arena arena = {0};
-    const char *uids[64];
-    struct span packed[64] = {0};
+    const char *uids[WINDOW_MAX];
+    struct span packed[WINDOW_MAX] = {0};
     for (size_t i = 0; i < f->last.count; i++) {
-        uids[i] = f->last.uids[i];
+        uids[i] = f->last.devices[i].uid;
     }
     *ret = true;
     err_t e = fleet_view_devices(f->options.fleet, uids, f->last.count, &arena, packed);
     for (size_t i = 0; i < f->last.count && e == ERR_OK && *ret; i++) {
         CLEANUP(device_free) struct device *device = NULL;
-        struct uuid operation = order_operation_id(&f->last.order, uids[i]);
+        struct uuid operation = order_operation_id(&f->last.turn.order, uids[i]);
         *ret = packed[i].ptr != NULL &&
                device_unpack_bare(span_str(uids[i]), packed[i], &device) == ERR_OK &&
                took(device, &operation);
@@ -233,81 +222,119 @@ static err_t all_taken(struct feeder *f, bool *ret)
     return e;
 }
 
-/* True while the window before is still under way. */
-static err_t must_wait(struct feeder *f, bool *ret)
+/* The order's owner too must have got the report, or the same window would go out again. */
+static err_t report_taken(struct feeder *f, bool *ret)
 {
-    *ret = false;
-    if (!f->last.pending) {
-        return ERR_OK;
-    }
-    bool taken = false;
-    err_t e = all_taken(f, &taken);
-    if (e == ERR_OK && !taken && mono(f) - f->last.since_ms < TAKEN_WAIT_MS) {
-        *ret = true;
-        return ERR_OK;
-    }
-    if (e == ERR_OK && !taken) {
-        metric_inc(f->waits); /* its owner is away, or refuses them: no reason to stop for ever */
-    }
-    f->last.pending = e != ERR_OK;
+    struct order header = {0};
+    const struct turn *turn = &f->last.turn;
+    err_t e = load_record(f, turn->partition, &turn->order, -1, &order_table, &header);
+    *ret = e == ERR_OK && header.cursor >= f->last.cursor;
+    codec_free(&order_table, &header);
     return e;
+}
+
+/* True while the window before is still under way. Bounded: when an owner is away, refuses the
+ * devices or its view cannot be read, that is no reason to stop everybody's orders for ever. */
+static bool must_wait(struct feeder *f)
+{
+    bool taken = false;
+    if (!f->last.pending) {
+        return false;
+    }
+    err_t e = devices_taken(f, &taken);
+    if (e == ERR_OK && taken) {
+        e = report_taken(f, &taken);
+    }
+    taken = taken && e == ERR_OK;
+    if (!taken && mono(f) - f->last.since_ms < TAKEN_WAIT_MS) {
+        return true;
+    }
+    if (!taken) {
+        metric_inc(f->waits);
+        log_limited(LOG_LEVEL_WARN, NULL, "window_not_taken", LOG_ERR("error", e));
+    }
+    f->last.pending = false;
+    return false;
 }
 
 /* ---- one step ---- */
 
-static err_t open_orders(struct feeder *f, int32_t partition, struct redis_reply **ret)
+static err_t append_open(struct feeder *f, int32_t partition)
 {
     CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
     char limit[16];
     (void)snprintf(limit, sizeof limit, "%d", OPEN_MAX - 1);
     err_t e = view_index_key(VIEW_ORDER, partition, span_str("open"), &key);
-    return e == ERR_OK ? redis_command_str(f->options.redis, ret, "ZRANGE", buf_cstr(&key), "0",
-                                           limit, NULL)
-                       : e;
+    const struct span argv[] = {span_str("ZRANGE"), buf_span(&key), span_str("0"), span_str(limit)};
+    return e == ERR_OK ? redis_append(f->options.redis, argv, sizeof argv / sizeof argv[0]) : e;
 }
 
-static err_t feed_one(struct feeder *f, int32_t partition, struct span text, bool *ret_busy)
+static void add_turns(struct open_list *list, int32_t partition, const struct redis_reply *reply)
 {
-    struct uuid id;
-    struct open_order open;
-    err_t e = uuid_parse(text, &id);
-    if (e != ERR_OK) {
-        return ERR_OK; /* not one of ours */
+    size_t n = redis_reply_count(reply);
+    list->turns = xrealloc(list->turns, list->count + n + 1, sizeof *list->turns);
+    for (size_t i = 0; i < n; i++) {
+        struct turn *turn = &list->turns[list->count];
+        turn->partition = partition;
+        list->count +=
+            uuid_parse(redis_reply_span(redis_reply_at(reply, i)), &turn->order) == ERR_OK;
     }
-    e = load_open(f, partition, &id, &open);
-    /* A cursor behind our report: the owner has not got it yet. */
-    bool reported = f->last.cursor > 0 && uuid_eq(&f->last.order, &id) &&
-                    open.header.cursor < f->last.cursor &&
-                    mono(f) - f->last.since_ms < TAKEN_WAIT_MS;
+}
+
+static err_t list_open(struct feeder *f, const int32_t *partitions, size_t count,
+                       struct open_list *ret)
+{
+    size_t appended = 0;
+    err_t e = ERR_OK;
+    while (appended < count && e == ERR_OK) {
+        e = append_open(f, partitions[appended]);
+        appended += e == ERR_OK;
+    }
+    for (size_t p = 0; p < appended; p++) {
+        CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+        err_t one = redis_collect(f->options.redis, &reply);
+        e = e == ERR_OK ? one : e;
+        if (one == ERR_OK) {
+            add_turns(ret, partitions[p], reply);
+        }
+    }
+    return e;
+}
+
+/* Hands over one window of it, unless it is done. */
+static err_t feed_one(struct feeder *f, const struct turn *turn, bool *ret_fed)
+{
+    struct open_order open;
+    err_t e = load_open(f, turn->partition, &turn->order, &open);
     if (e == ERR_OK && open.header.state == ORDER_FEEDING) {
-        *ret_busy = true;
-        e = reported ? ERR_OK : feed(f, partition, &open);
+        *ret_fed = true;
+        f->last.turn = *turn;
+        e = feed(f, turn, &open);
     }
     free_open(&open);
-    return e == ERR_ABSENT ? ERR_OK : e;
+    if (e == ERR_OK || e == ERR_ABSENT || err_class(e) == ERR_CLASS_RETRY || e == ERR_STOPPING) {
+        return e == ERR_ABSENT ? ERR_OK : e;
+    }
+    /* one that cannot be read must not stand before all the others */
+    char id[UUID_TEXT_SIZE];
+    uuid_format(&turn->order, id);
+    log_limited(LOG_LEVEL_ERROR, NULL, "order_not_fed", LOG_STR("order", id), LOG_ERR("error", e));
+    return ERR_OK;
 }
 
 err_t feeder_step(struct feeder *f, const int32_t *partitions, size_t count, bool *ret_busy)
 {
-    *ret_busy = false;
-    for (size_t p = 0; p < count; p++) {
-        CLEANUP(redis_reply_free) struct redis_reply *orders = NULL;
-        err_t e = open_orders(f, partitions[p], &orders);
-        for (size_t i = 0; e == ERR_OK && i < redis_reply_count(orders); i++) {
-            bool wait = false;
-            e = must_wait(f, &wait);
-            if (wait) {
-                *ret_busy = true;
-                return ERR_OK;
-            }
-            if (e == ERR_OK) {
-                e = feed_one(f, partitions[p], redis_reply_span(redis_reply_at(orders, i)),
-                             ret_busy);
-            }
-        }
-        if (e != ERR_OK) {
-            return e;
-        }
+    CLEANUP(open_list_deinit) struct open_list open = {0};
+    *ret_busy = true;
+    if (must_wait(f)) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    err_t e = list_open(f, partitions, count, &open);
+    bool fed = false;
+    size_t first = turn_after(open.turns, open.count, &f->last.turn);
+    for (size_t i = 0; i < open.count && e == ERR_OK && !fed; i++) {
+        e = feed_one(f, &open.turns[(first + i) % open.count], &fed);
+    }
+    *ret_busy = fed;
+    return e;
 }

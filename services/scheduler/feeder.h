@@ -2,7 +2,8 @@
  * Hands the devices of open orders to their owners, a window at a time, and reports how far it came
  * to the orders' owner. It follows the order partitions this replica owns; another replica doing
  * the same for a moment is harmless. A window waits until the owners have taken the one before, so
- * that a long list never stands between a waiting device and its owner. One thread.
+ * that a long list never stands between a waiting device and its owner; and open orders take turns,
+ * so that a long list never stands before a short one. One thread.
  */
 #ifndef SCHEDULER_FEEDER_H
 #define SCHEDULER_FEEDER_H
@@ -25,8 +26,8 @@ struct feeder *feeder_new(const struct feeder_options *options);
 void feeder_free(struct feeder *f);
 CLEANUP_DEFINE(struct feeder *, feeder_free);
 
-/* One window for each open order of these partitions. Sets *ret_busy when there is more to do at
- * once. ERR_UNAVAILABLE: later. */
+/* One window of the open order of these partitions whose turn it is. Sets *ret_busy when there is
+ * more to do soon. ERR_UNAVAILABLE and other errors of the retry class, ERR_STOPPING: later. */
 err_t feeder_step(struct feeder *f, const int32_t *partitions, size_t count,
                   bool *ret_busy) MUST_USE;
 
