@@ -16,7 +16,7 @@ struct auto_renew_options {
     struct fleet_view *fleet;     /* borrowed */
     struct device_orders *orders; /* borrowed */
     struct metrics *metrics;      /* borrowed */
-    unsigned batch;               /* devices per partition and CA in one scan */
+    unsigned batch;               /* devices ordered per partition and CA in one scan */
     int64_t resend_ms;            /* a device that stays due is ordered again after this */
 };
 
@@ -24,7 +24,8 @@ struct auto_renew *auto_renew_new(const struct auto_renew_options *options);
 void auto_renew_free(struct auto_renew *a);
 CLEANUP_DEFINE(struct auto_renew *, auto_renew_free);
 
-/* One scan over these partitions. ERR_UNAVAILABLE: later. */
+/* One scan over these partitions. ERR_UNAVAILABLE: later. ERR_TIMEOUT: some of it later, the view
+ * of a partition is being rebuilt, or not everything is stored; the rest was done. */
 err_t auto_renew_scan(struct auto_renew *a, const int32_t *partitions, size_t count) MUST_USE;
 
 #endif

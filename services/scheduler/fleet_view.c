@@ -40,6 +40,11 @@ void fleet_view_free(struct fleet_view *v)
     free(v);
 }
 
+int32_t fleet_view_partitions(const struct fleet_view *v)
+{
+    return v->partitions;
+}
+
 /* ---- devices ---- */
 
 struct device_load {
@@ -72,7 +77,7 @@ static err_t collect_load(struct fleet_view *v, const struct device_load *load, 
     for (size_t i = 0; i < load->count && e == ERR_OK; i++) {
         ret[load->places[i]] = values[i];
         if (values[i].ptr == NULL && !view_mark_whole(&mark)) {
-            e = ERR_UNAVAILABLE; /* it may still come */
+            e = ERR_TIMEOUT; /* it may still come */
         }
     }
     return e;
@@ -141,7 +146,7 @@ static err_t read_terms(struct fleet_view *v, const struct uuid *id, struct rene
         return e;
     }
     if (payload.ptr == NULL) {
-        return view_mark_whole(&mark) ? ERR_OK : ERR_UNAVAILABLE;
+        return view_mark_whole(&mark) ? ERR_OK : ERR_TIMEOUT;
     }
     e = ca_decode(payload, &ca, NULL);
     if (e == ERR_OK && ca->state == CA_ACTIVE) {
@@ -174,72 +179,70 @@ err_t fleet_view_terms(struct fleet_view *v, const struct uuid *ca, int64_t now_
     return ERR_OK;
 }
 
-static err_t append_range(struct fleet_view *v, char letter, int32_t partition, struct span index,
-                          const char *until, size_t max)
+/* ---- indexes ---- */
+
+struct range {
+    char letter;
+    int32_t partition;
+    struct span index;
+    const char *until;
+    size_t from, max;
+};
+
+static err_t read_range(struct fleet_view *v, const struct range *range, struct redis_reply **ret)
 {
+    char from[24];
     char limit[24];
-    (void)snprintf(limit, sizeof limit, "%zu", max);
+    (void)snprintf(from, sizeof from, "%zu", range->from);
+    (void)snprintf(limit, sizeof limit, "%zu", range->max);
     CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
-    err_t e = view_index_key(letter, partition, index, &key);
+    err_t e = view_index_key(range->letter, range->partition, range->index, &key);
     if (e != ERR_OK) {
         return e;
     }
     const struct span argv[] = {
-        span_str("ZRANGEBYSCORE"), buf_span(&key),    span_str("-inf"), span_str(until),
-        span_str("WITHSCORES"),    span_str("LIMIT"), span_str("0"),    span_str(limit)};
-    return redis_append(v->redis, argv, sizeof argv / sizeof argv[0]);
+        span_str("ZRANGEBYSCORE"), buf_span(&key),    span_str("-inf"), span_str(range->until),
+        span_str("WITHSCORES"),    span_str("LIMIT"), span_str(from),   span_str(limit)};
+    return redis_command(v->redis, argv, sizeof argv / sizeof argv[0], ret);
 }
 
-err_t fleet_view_automatic(struct fleet_view *v, struct automatic_ca *ret, size_t max,
-                           size_t *ret_count)
+err_t fleet_view_automatic(struct fleet_view *v, int32_t partition, size_t from,
+                           struct automatic_ca *ret, size_t max, size_t *ret_count)
 {
+    const struct range range = {VIEW_CA, partition, span_str("auto"), "+inf", from, max};
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    err_t e = read_range(v, &range, &reply);
     size_t count = 0;
-    int32_t appended = 0;
-    err_t e = ERR_OK;
-    while (appended < v->partitions && e == ERR_OK) {
-        e = append_range(v, VIEW_CA, appended, span_str("auto"), "+inf", max);
-        appended += e == ERR_OK;
-    }
-    for (int32_t p = 0; p < appended; p++) {
-        CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
-        err_t one = redis_collect(v->redis, &reply);
-        e = e == ERR_OK ? one : e;
-        for (size_t i = 0; one == ERR_OK && i + 1 < redis_reply_count(reply) && count < max;
-             i += 2) {
-            if (uuid_parse(redis_reply_span(redis_reply_at(reply, i)), &ret[count].id) == ERR_OK &&
-                redis_reply_integer(redis_reply_at(reply, i + 1), &ret[count].renew_ahead_s)) {
-                count++;
-            }
+    for (size_t i = 0; e == ERR_OK && i + 1 < redis_reply_count(reply) && count < max; i += 2) {
+        if (uuid_parse(redis_reply_span(redis_reply_at(reply, i)), &ret[count].id) != ERR_OK ||
+            !redis_reply_integer(redis_reply_at(reply, i + 1), &ret[count].renew_ahead_s)) {
+            return ERR_CORRUPT;
         }
+        count++;
     }
-    if (e == ERR_OK) {
-        *ret_count = count;
-    }
+    *ret_count = count;
     return e;
 }
 
-err_t fleet_view_due(struct fleet_view *v, int32_t partition, const struct uuid *ca,
-                     int64_t until_s, struct due_device *ret, size_t max, size_t *ret_count)
+err_t fleet_view_due(struct fleet_view *v, const struct due_query *query, struct due_device *ret,
+                     size_t max, size_t *ret_count)
 {
     char until[24];
-    uint8_t name[4 + sizeof ca->bytes] = {'d', 'u', 'e', ':'};
-    memcpy(name + 4, ca->bytes, sizeof ca->bytes);
-    (void)snprintf(until, sizeof until, "%" PRId64, until_s);
+    uint8_t name[4 + sizeof query->ca->bytes] = {'d', 'u', 'e', ':'};
+    memcpy(name + 4, query->ca->bytes, sizeof query->ca->bytes);
+    (void)snprintf(until, sizeof until, "%" PRId64, query->until_s);
+    const struct range range = {VIEW_DEVICE, query->partition, span_of(name, sizeof name),
+                                until,       query->from,      max};
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
-    err_t e = append_range(v, VIEW_DEVICE, partition, span_of(name, sizeof name), until, max);
-    if (e == ERR_OK) {
-        e = redis_collect(v->redis, &reply);
-    }
-    if (e != ERR_OK) {
-        return e;
-    }
+    err_t e = read_range(v, &range, &reply);
     size_t count = 0;
-    for (size_t i = 0; i + 1 < redis_reply_count(reply) && count < max; i += 2) {
+    for (size_t i = 0; e == ERR_OK && i + 1 < redis_reply_count(reply) && count < max; i += 2) {
         struct span raw = redis_reply_span(redis_reply_at(reply, i));
-        if (raw.len == RAW_UID) {
-            hex_format(raw, ret[count++].uid);
+        if (raw.len != RAW_UID) {
+            return ERR_CORRUPT;
         }
+        hex_format(raw, ret[count++].uid);
     }
     *ret_count = count;
-    return ERR_OK;
+    return e;
 }

@@ -129,8 +129,8 @@ static err_t refusal_of(struct order_app *app, const struct order_request *r, co
     CLEANUP(device_free) struct device *device = NULL;
     struct renewal_terms terms = {0};
     err_t e = ERR_OK;
-    if (packed.ptr != NULL) {
-        e = device_unpack_bare(span_str(uid), packed, &device);
+    if (packed.ptr != NULL && device_unpack_bare(span_str(uid), packed, &device) != ERR_OK) {
+        e = ERR_UNAVAILABLE; /* its owner's alarm, not one of the orders' */
     }
     if (e == ERR_OK && device != NULL && device_has_certificate(device)) {
         e = fleet_view_terms(app->fleet, &device->certificate.ca, clock_mono_ms(app->clock),
