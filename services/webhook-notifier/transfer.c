@@ -12,6 +12,7 @@
 #include "retry.h"
 
 #define ANSWER_MAX   ((size_t)64 * 1024) /* bytes read of an answer */
+#define HEADERS_MAX  ((size_t)64 * 1024) /* bytes of its headers; libcurl keeps them all */
 #define HEADER_MAX   512
 #define CONTENT_TYPE "Content-Type: application/cloudevents+json; charset=utf-8"
 #define AGENT        "Fleetseal-Webhooks/" FLEETSEAL_VERSION
@@ -27,6 +28,7 @@ struct transfer {
     int64_t started_ms;
     bool refused; /* an address that is not public */
     size_t received;
+    size_t headers_received;
     uint8_t kept[WEBHOOK_RESPONSE_MAX];
     size_t kept_len;
     char error[CURL_ERROR_SIZE];
@@ -116,6 +118,15 @@ static size_t receive(char *bytes, size_t size, size_t count, void *ctx)
     return x->received > ANSWER_MAX ? 0 : len;
 }
 
+/* Also those of interim answers, of which there may be any number. */
+static size_t receive_header(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct transfer *x = ctx;
+    (void)bytes;
+    x->headers_received += size * count;
+    return x->headers_received > HEADERS_MAX ? 0 : size * count;
+}
+
 /* ---- beginning ---- */
 
 static bool add_header(struct transfer *x, const char *line)
@@ -157,6 +168,9 @@ static bool set_limits(struct transfer *x)
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, x) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, o->connect_timeout_ms) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, o->timeout_ms) == CURLE_OK &&
+           /* without it the end of a transfer waits for the resolver, however long a name server
+              that its customer runs takes, and everybody's deliveries with it */
+           curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
 }
 
@@ -172,6 +186,8 @@ static bool set_request(struct transfer *x, const struct transfer_request *reque
            curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body->ptr) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, x) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERDATA, x) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->error) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, x) == CURLE_OK;
 }
@@ -225,6 +241,9 @@ static void describe_failure(const struct transfer *x, CURLcode code, struct tra
 {
     if (x->refused) {
         (void)snprintf(r->error, sizeof r->error, "the address is not public");
+    } else if (x->headers_received > HEADERS_MAX) {
+        (void)snprintf(r->error, sizeof r->error, "the answer has more than %zu bytes of headers",
+                       HEADERS_MAX);
     } else {
         (void)snprintf(r->error, sizeof r->error, "%.*s", WEBHOOK_ERROR_SIZE - 1,
                        x->error[0] != '\0' ? x->error : curl_easy_strerror(code));
