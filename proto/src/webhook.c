@@ -14,8 +14,8 @@ static const struct codec_field delivery_fields[] = {
     {CODEC_STR(T, event_id, "event_id", REQ, 1)},
     {CODEC_STR(T, event_type, "event_type", REQ, 1)},
     {CODEC_TIME(T, created_at, "created_at", REQ)},
-    {CODEC_I32(T, attempts, "attempts", OMIT, 0, INT32_MAX)},
-    {CODEC_I32(T, deferred, "deferred", OMIT, 0, INT32_MAX)},
+    {CODEC_I32(T, attempts, "attempts", OMIT, 0, WEBHOOK_ATTEMPTS_MAX)},
+    {CODEC_I32(T, deferred, "deferred", OMIT, 0, WEBHOOK_ATTEMPTS_MAX)},
     {CODEC_TIME(T, due_at, "due_at", OMIT)},
     {CODEC_TIME(T, failing_since, "failing_since", OMIT)},
     {CODEC_JSON(T, event, "event", REQ)},
@@ -57,6 +57,22 @@ void webhook_delivery_id(const char *webhook, const char *event_id, char out[UUI
     uuid_format(&id, out);
 }
 
+/* They end up in HTTP headers, Redis keys and requests of ours. */
+static err_t check_ids(const struct webhook_delivery *d, struct fault *fault)
+{
+    const struct {
+        const char *field, *value;
+    } ids[] = {{"id", d->id}, {"webhook", d->webhook}, {"domain", d->domain}};
+    struct uuid ignored;
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        if (uuid_parse(span_str(ids[i].value), &ignored) != ERR_OK) {
+            return fault_set(fault, ERR_INVALID, "validation_error", ids[i].field,
+                             "must be a UUID");
+        }
+    }
+    return ERR_OK;
+}
+
 err_t webhook_delivery_decode(struct span value, struct webhook_delivery *ret, struct fault *fault)
 {
     const struct json_limits limits = {
@@ -70,6 +86,8 @@ err_t webhook_delivery_decode(struct span value, struct webhook_delivery *ret, s
                       "must be " WEBHOOK_DELIVERY_TYPE ", is %s", ret->type);
     } else if (!cJSON_IsObject(ret->event)) {
         e = fault_set(fault, ERR_INVALID, "validation_error", "event", "must be an object");
+    } else {
+        e = check_ids(ret, fault);
     }
     if (e != ERR_OK) {
         codec_free(&webhook_delivery_table, ret);

@@ -1,16 +1,33 @@
 #include "delivery.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "common/log.h"
 #include "common/partition.h"
+#include "dead_letter.h"
 #include "proto/envelope.h"
 #include "proto/registry.h"
 #include "proto/topics.h"
 
 #define REQUEST_BYTES 4096
 #define ATTEMPT_BYTES 16384
+#define GROWTH_MAX    8 /* what we write is shorter than this many times what we read */
+
+/* What we write of a record is not always as short as what came: 0.1 has 17 digits, 1e15 has 16. It
+ * must fit wherever the record goes. */
+static err_t check_size(const struct webhook_delivery *record, size_t len, struct fault *fault)
+{
+    if (len <= WEBHOOK_DELIVERY_MAX / GROWTH_MAX) {
+        return ERR_OK;
+    }
+    CLEANUP_BUF struct buf value = BUF_INIT(WEBHOOK_DELIVERY_MAX - WEBHOOK_DELIVERY_ROOM);
+    if (codec_encode(&webhook_delivery_table, record, &value) != ERR_OK) {
+        return fault_set(fault, ERR_TOO_LARGE, "too_large", "event",
+                         "must have at most %zu bytes when it is written out",
+                         WEBHOOK_DELIVERY_MAX - WEBHOOK_DELIVERY_ROOM);
+    }
+    return ERR_OK;
+}
 
 err_t delivery_new(const struct kafka_message *m, struct group_ticket ticket, struct delivery **ret,
                    struct fault *fault)
@@ -18,6 +35,11 @@ err_t delivery_new(const struct kafka_message *m, struct group_ticket ticket, st
     struct webhook_delivery record;
     err_t e = webhook_delivery_decode(m->value, &record, fault);
     if (e != ERR_OK) {
+        return e;
+    }
+    e = check_size(&record, m->value.len, fault);
+    if (e != ERR_OK) {
+        codec_free(&webhook_delivery_table, &record);
         return e;
     }
     struct delivery *d = xcalloc(1, sizeof *d + m->value.len);
@@ -142,8 +164,8 @@ void delivery_settle(const struct settle_context *c, struct delivery *d, const s
 {
     struct webhook_delivery record;
     decode_again(d, &record);
-    record.attempts += s->attempted ? 1 : 0;
-    record.deferred += s->deferred ? 1 : 0;
+    record.attempts += s->attempted && record.attempts < WEBHOOK_ATTEMPTS_MAX;
+    record.deferred += s->deferred && record.deferred < WEBHOOK_ATTEMPTS_MAX;
     struct parcel *parcel = parcel_new(d->ticket);
     if (s->told) {
         add_attempt(c, parcel, &record, s);
@@ -162,27 +184,12 @@ void delivery_settle(const struct settle_context *c, struct delivery *d, const s
 void delivery_dead_letter(const struct settle_context *c, const struct kafka_message *m,
                           struct group_ticket ticket, err_t why, const struct fault *fault)
 {
-    char partition[16];
-    char offset[24];
-    char size[24];
-    (void)snprintf(partition, sizeof partition, "%" PRId32, m->partition);
-    (void)snprintf(offset, sizeof offset, "%" PRId64, m->offset);
-    (void)snprintf(size, sizeof size, "%zu", m->value.len);
-    const struct kafka_header headers[] = {
-        {"reason", span_str(err_name(why))},  {"code", span_str(fault->code)},
-        {"field", span_str(fault->field)},    {"text", span_str(fault->text)},
-        {"source-topic", span_str(m->topic)}, {"source-partition", span_str(partition)},
-        {"source-offset", span_str(offset)},  {"source-size", span_str(size)}};
-    const struct kafka_record record = {.topic = WEBHOOK_REQUESTS_DLQ,
-                                        .partition = m->partition,
-                                        .key = m->key,
-                                        .value = m->value,
-                                        .headers = headers,
-                                        .headers_count = sizeof headers / sizeof headers[0]};
+    struct dead_letter letter;
+    dead_letter_init(&letter, WEBHOOK_REQUESTS_DLQ, m, why, fault);
     log_limited(LOG_LEVEL_WARN, NULL, "delivery_dead_lettered", LOG_STR("topic", m->topic),
                 LOG_INT("partition", m->partition), LOG_INT("offset", m->offset),
                 LOG_STR("field", fault->field), LOG_STR("text", fault->text));
     struct parcel *parcel = parcel_new(ticket);
-    parcel_add(parcel, &record);
+    parcel_add(parcel, &letter.record);
     outbox_send(c->outbox, parcel);
 }

@@ -1,12 +1,12 @@
 #include "fanout.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "cloudevent.h"
 #include "common/kafka_producer.h"
 #include "common/log.h"
 #include "common/partition.h"
+#include "dead_letter.h"
 #include "proto/topics.h"
 #include "registry_view.h"
 
@@ -20,6 +20,7 @@ static const char *const topics[] = {TOPIC_EVENTS};
 
 /* One event of the batch. */
 struct work {
+    const struct kafka_message *message; /* in the batch */
     struct group_ticket ticket;
     struct cloudevent event;
     size_t domain; /* index; only where the event has one */
@@ -111,31 +112,16 @@ static bool message_header(const void *ctx, const char *name, struct span *ret)
     return kafka_message_header(ctx, name, ret);
 }
 
-static err_t dead_letter(struct fanout *f, const struct kafka_message *m, err_t why,
-                         const struct fault *fault)
+static err_t refuse_event(struct fanout *f, const struct kafka_message *m, err_t why,
+                          const struct fault *fault)
 {
-    char partition[16];
-    char offset[24];
-    char size[24];
-    (void)snprintf(partition, sizeof partition, "%" PRId32, m->partition);
-    (void)snprintf(offset, sizeof offset, "%" PRId64, m->offset);
-    (void)snprintf(size, sizeof size, "%zu", m->value.len);
-    const struct kafka_header headers[] = {
-        {"reason", span_str(err_name(why))},  {"code", span_str(fault->code)},
-        {"field", span_str(fault->field)},    {"text", span_str(fault->text)},
-        {"source-topic", span_str(m->topic)}, {"source-partition", span_str(partition)},
-        {"source-offset", span_str(offset)},  {"source-size", span_str(size)}};
-    const struct kafka_record record = {.topic = WEBHOOK_EVENTS_DLQ,
-                                        .partition = m->partition,
-                                        .key = m->key,
-                                        .value = m->value,
-                                        .headers = headers,
-                                        .headers_count = sizeof headers / sizeof headers[0]};
+    struct dead_letter letter;
+    dead_letter_init(&letter, WEBHOOK_EVENTS_DLQ, m, why, fault);
     metric_inc(f->refused);
     log_limited(LOG_LEVEL_WARN, NULL, "event_dead_lettered", LOG_INT("partition", m->partition),
                 LOG_INT("offset", m->offset), LOG_STR("field", fault->field),
                 LOG_STR("text", fault->text));
-    return kafka_producer_produce(f->producer, &record);
+    return kafka_producer_produce(f->producer, &letter.record);
 }
 
 static size_t domain_index(struct fanout *f, const char domain[UUID_TEXT_SIZE])
@@ -157,7 +143,7 @@ static err_t read_event(struct fanout *f, const struct kafka_message *m)
     struct work *w = &f->works[f->works_count];
     struct group_ticket ticket = group_take(f->group, m);
     const struct cloudevent_source source = {message_header, m, m->value};
-    *w = (struct work){.ticket = ticket};
+    *w = (struct work){.message = m, .ticket = ticket};
     if (ticket.generation == 0) {
         return ERR_OK; /* no longer ours */
     }
@@ -165,7 +151,7 @@ static err_t read_event(struct fanout *f, const struct kafka_message *m)
     f->works_count++;
     err_t e = cloudevent_decode(&source, &w->event, &fault);
     if (e != ERR_OK) {
-        return dead_letter(f, m, e, &fault);
+        return refuse_event(f, m, e, &fault);
     }
     if (w->event.domain[0] != '\0') {
         w->domain = domain_index(f, w->event.domain);
@@ -180,7 +166,7 @@ static err_t write_delivery(struct fanout *f, const struct cloudevent *event,
 {
     struct webhook_delivery delivery = {
         .type = WEBHOOK_DELIVERY_TYPE, .created_at = now_ms, .event = event->json};
-    CLEANUP_BUF struct buf value = BUF_INIT(WEBHOOK_DELIVERY_MAX);
+    CLEANUP_BUF struct buf value = BUF_INIT(WEBHOOK_DELIVERY_MAX - WEBHOOK_DELIVERY_ROOM);
     (void)snprintf(delivery.webhook, sizeof delivery.webhook, "%s", webhook->id);
     (void)snprintf(delivery.domain, sizeof delivery.domain, "%s", event->domain);
     (void)snprintf(delivery.event_id, sizeof delivery.event_id, "%s", event->id);
@@ -215,6 +201,13 @@ static err_t write_deliveries(struct fanout *f, const struct work *w, int64_t no
         while (e == ERR_BUSY) {
             e = kafka_producer_flush(f->producer, FLUSH_MS);
             e = e == ERR_OK ? write_delivery(f, &w->event, webhook, now_ms) : e;
+        }
+        if (e == ERR_TOO_LARGE) { /* as it would be for every other webhook */
+            struct fault fault = {0};
+            e = fault_set(&fault, e, "too_large", "data",
+                          "must leave a delivery below %zu bytes when it is written out",
+                          WEBHOOK_DELIVERY_MAX - WEBHOOK_DELIVERY_ROOM);
+            return refuse_event(f, w->message, e, &fault);
         }
         if (e != ERR_OK) {
             return e;

@@ -145,7 +145,7 @@ class Kafka:
     def produce(self, topic, value, key=None, headers=None, partition=-1):
         """Writes one record and waits for the brokers to have it; returns (partition, offset)."""
         result = []
-        producer = confluent_kafka.Producer({"bootstrap.servers": self.brokers, "acks": "all"})
+        producer = confluent_kafka.Producer({"bootstrap.servers": self.brokers, "acks": "all", "message.max.bytes": 1_100_000})
         producer.produce(
             topic,
             value=value,

@@ -19,6 +19,8 @@
 #define WEBHOOK_ATTEMPT_TYPE  "webhook-attempt.v1"
 
 #define WEBHOOK_DELIVERY_MAX  ((size_t)192 * 1024) /* bytes of one record */
+#define WEBHOOK_DELIVERY_ROOM ((size_t)1024)       /* of it, for what retries add */
+#define WEBHOOK_ATTEMPTS_MAX  1000000
 #define WEBHOOK_EVENT_ID_SIZE 129
 #define WEBHOOK_EVENT_SIZE    129
 #define WEBHOOK_ERROR_SIZE    161
