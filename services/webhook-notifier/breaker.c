@@ -28,11 +28,24 @@ void breaker_failure(struct breaker *b, const struct breaker_limits *limits, int
         b->failures++;
     }
     if (b->failures >= limits->failures) {
-        b->open_until_ms = now_ms + limits->open_ms;
+        int64_t until_ms = now_ms + limits->open_ms;
+        b->open_until_ms = until_ms > b->open_until_ms ? until_ms : b->open_until_ms;
     }
 }
 
 void breaker_unknown(struct breaker *b)
 {
     b->probing = false;
+}
+
+void breaker_hold(struct breaker *b, int64_t wait_ms, int64_t now_ms)
+{
+    int64_t until_ms = now_ms + wait_ms;
+    b->asked_until_ms = until_ms > b->asked_until_ms ? until_ms : b->asked_until_ms;
+    b->open_until_ms = until_ms > b->open_until_ms ? until_ms : b->open_until_ms;
+}
+
+int64_t breaker_asked_ms(const struct breaker *b, int64_t now_ms)
+{
+    return b->asked_until_ms > now_ms ? b->asked_until_ms - now_ms : 0;
 }

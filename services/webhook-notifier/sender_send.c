@@ -56,7 +56,8 @@ static void defer(struct sender *s, struct delivery *d, bool may_give_up, const 
                              .error = error != NULL ? error : "the endpoint did not work",
                              .failing_since = d->endpoint->failing_since,
                              .now_ms = now_ms};
-    how.choice = retry_choose(&s->plan, d->attempts + d->deferred + 1, 0, may_give_up,
+    int64_t asked_ms = breaker_asked_ms(&d->endpoint->breaker, clock_mono_ms(&clock_system));
+    how.choice = retry_choose(&s->plan, d->attempts + d->deferred + 1, asked_ms, may_give_up,
                               d->created_at, now_ms);
     how.outcome = how.choice.give_up ? WEBHOOK_GIVEN_UP : WEBHOOK_FAILED;
     how.told = how.choice.give_up || error != NULL;
@@ -105,7 +106,8 @@ static void put_down_waiting(struct sender *s, struct endpoint *e,
 
 /* ---- after an attempt ---- */
 
-static void note_health(struct sender *s, struct endpoint *e, enum answer answer, int64_t now_ms)
+static void note_health(struct sender *s, struct endpoint *e, enum answer answer, int64_t wait_ms,
+                        int64_t now_ms)
 {
     const struct config *c = s->options.config;
     const struct breaker_limits limits = {(unsigned)c->breaker_failures, c->breaker_open_ms};
@@ -115,7 +117,13 @@ static void note_health(struct sender *s, struct endpoint *e, enum answer answer
         e->last_success_ms = now_ms;
         return;
     }
-    breaker_failure(&e->breaker, &limits, clock_mono_ms(&clock_system));
+    int64_t mono_ms = clock_mono_ms(&clock_system);
+    breaker_failure(&e->breaker, &limits, mono_ms);
+    if (answer == ANSWER_THROTTLED && wait_ms > 0) {
+        /* meant for all deliveries, not just for this one */
+        int64_t longest_ms = s->plan.tiers[s->plan.count - 1].delay_ms;
+        breaker_hold(&e->breaker, wait_ms < longest_ms ? wait_ms : longest_ms, mono_ms);
+    }
     if (e->failing_since == 0) {
         e->failing_since = now_ms;
     }
@@ -171,7 +179,7 @@ void sender_finished(void *ctx, void *token, const struct transfer_result *resul
     e->in_flight--;
     s->in_flight--;
     sender_metrics_observe(&s->metrics, (double)result->duration_ms / 1000);
-    note_health(s, e, answer, how.now_ms);
+    note_health(s, e, answer, result->retry_after_ms, how.now_ms);
     if (answer == ANSWER_DELIVERED) {
         how.outcome = WEBHOOK_DELIVERED;
         put_down(s, d, &how);
