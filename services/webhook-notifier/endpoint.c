@@ -16,6 +16,7 @@ struct endpoints {
     const struct seal_kek *kek;
     struct endpoint *buckets[BUCKETS];
     struct endpoint *busy;
+    size_t count;
 };
 
 /* ---- one ---- */
@@ -102,6 +103,7 @@ struct endpoint *endpoints_get(struct endpoints *t, const char *webhook, const c
         e->last = &e->first;
         e->chain = *bucket;
         *bucket = e;
+        t->count++;
     }
     e->used_ms = now_ms;
     return e;
@@ -131,20 +133,32 @@ void endpoints_each_busy(struct endpoints *t, void (*visit)(void *ctx, struct en
     }
 }
 
-void endpoints_forget_idle(struct endpoints *t, int64_t now_ms)
+static bool may_forget(const struct endpoint *e, int64_t now_ms, int64_t failing_ms)
+{
+    bool fails = e->active && e->failing_since != 0;
+    int64_t keep_ms = fails && failing_ms > IDLE_MS ? failing_ms : IDLE_MS;
+    return !e->busy && e->in_flight == 0 && now_ms - e->used_ms > keep_ms;
+}
+
+void endpoints_forget_idle(struct endpoints *t, int64_t now_ms, int64_t failing_ms)
 {
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct endpoint **at = &t->buckets[i]; *at != NULL;) {
             struct endpoint *e = *at;
-            bool idle = !e->busy && e->in_flight == 0 && now_ms - e->used_ms > IDLE_MS;
-            if (!idle || e->failing_since != 0) {
+            if (!may_forget(e, now_ms, failing_ms)) {
                 at = &e->chain;
                 continue;
             }
             *at = e->chain;
             endpoint_free(e);
+            t->count--;
         }
     }
+}
+
+size_t endpoints_count(const struct endpoints *t)
+{
+    return t->count;
 }
 
 size_t endpoints_open_breakers(const struct endpoints *t)

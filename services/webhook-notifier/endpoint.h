@@ -57,8 +57,9 @@ err_t endpoints_load(struct endpoints *t, struct endpoint *e, int64_t now_ms) MU
  * list. */
 void endpoints_each_busy(struct endpoints *t, void (*visit)(void *ctx, struct endpoint *e),
                          void *ctx);
-/* Forgets healthy ones that were not used for a while. */
-void endpoints_forget_idle(struct endpoints *t, int64_t now_ms);
+/* Forgets those that were not used for a while; active ones that fail after `failing_ms` only. */
+void endpoints_forget_idle(struct endpoints *t, int64_t now_ms, int64_t failing_ms);
+size_t endpoints_count(const struct endpoints *t);
 size_t endpoints_open_breakers(const struct endpoints *t);
 void endpoints_mark_busy(struct endpoints *t, struct endpoint *e);
 

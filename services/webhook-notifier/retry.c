@@ -85,6 +85,11 @@ struct retry_choice retry_choose(const struct retry_plan *plan, int32_t round, i
                                  .due_ms = due_ms};
 }
 
+int64_t retry_longest_wait(const struct retry_tier *tier)
+{
+    return tier->delay_ms + tier->delay_ms / GRID;
+}
+
 err_t retry_after_parse(const char *value, int64_t now_ms, int64_t *ret_ms)
 {
     size_t digits = strspn(value, "0123456789");

@@ -42,6 +42,9 @@ struct retry_choice {
 struct retry_choice retry_choose(const struct retry_plan *plan, int32_t round, int64_t wait_ms,
                                  bool may_give_up, int64_t created_ms, int64_t now_ms);
 
+/* The longest time between the writing of a record to a tier and when it is due. */
+int64_t retry_longest_wait(const struct retry_tier *tier);
+
 /* Value of Retry-After: seconds or an HTTP date. ERR_INVALID: neither. A time that is past is 0. */
 err_t retry_after_parse(const char *value, int64_t now_ms, int64_t *ret_ms) MUST_USE;
 

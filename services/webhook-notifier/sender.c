@@ -13,26 +13,37 @@
 #define LOOK_MS     1000
 #define REVOKED_MS  2000
 #define CLOSE_MS    1500
+#define FULL_MS     200 /* between two looks whether there is room again */
 
 /* ---- taking ---- */
 
-static void park(struct sender *s, const struct delivery *d)
+static void park(struct sender *s, struct group_ticket ticket, int64_t wait_ms, int64_t created_ms)
 {
-    struct parked *p = &s->parked[d->ticket.slot];
-    *p = (struct parked){d->ticket, d->due_at, d->created_at, true};
-    group_park(s->group, d->ticket);
+    s->parked[ticket.slot] =
+        (struct parked){ticket, clock_mono_ms(&clock_system) + wait_ms, created_ms, true};
+    group_park(s->group, ticket);
 }
 
 static void resume_due(struct sender *s)
 {
-    int64_t now_ms = clock_now_ms(&clock_system);
+    int64_t now_ms = clock_mono_ms(&clock_system);
     for (size_t i = 0; i < s->parked_count; i++) {
         struct parked *p = &s->parked[i];
-        if (p->used && p->due_ms <= now_ms) {
+        if (p->used && p->until_ms <= now_ms) {
             p->used = false;
             group_resume(s->group, p->ticket);
         }
     }
+}
+
+/* How long it has to wait yet. Nobody writes a time further away than its tier allows, so one that
+ * is comes from a clock that has been set back, and would hold all behind it. */
+static int64_t wait_of(const struct sender *s, const struct delivery *d)
+{
+    size_t topic = d->ticket.slot / (size_t)s->options.partitions;
+    int64_t longest_ms = topic > 0 ? retry_longest_wait(&s->plan.tiers[topic - 1]) : 0;
+    int64_t wait_ms = d->due_at - clock_now_ms(&clock_system);
+    return wait_ms > 0 && wait_ms <= longest_ms ? wait_ms : 0;
 }
 
 static void take(struct sender *s, const struct kafka_message *m)
@@ -44,13 +55,18 @@ static void take(struct sender *s, const struct kafka_message *m)
     if (ticket.generation == 0) {
         return; /* behind a parked one, or no longer ours: it comes again */
     }
+    if (outbox_waiting(s->outbox) >= (size_t)c->pending) {
+        park(s, ticket, FULL_MS, 0); /* Kafka gives, but does not take */
+        return;
+    }
     err_t err = delivery_new(m, ticket, &d, &fault);
     if (err != ERR_OK) {
         delivery_dead_letter(&s->settle, m, ticket, err, &fault);
         return;
     }
-    if (d->due_at > clock_now_ms(&clock_system)) {
-        park(s, d);
+    int64_t wait_ms = wait_of(s, d);
+    if (wait_ms > 0) {
+        park(s, ticket, wait_ms, d->created_at);
         delivery_free(d);
         return;
     }
@@ -101,14 +117,18 @@ static void look(struct sender *s, int64_t mono_ms)
     }
     for (size_t i = 0; i < s->parked_count; i++) {
         const struct parked *p = &s->parked[i];
-        if (p->used && group_holds(s->group, p->ticket) && p->created_ms < oldest_ms) {
+        if (p->used && group_holds(s->group, p->ticket) && p->created_ms > 0 &&
+            p->created_ms < oldest_ms) {
             oldest_ms = p->created_ms;
         }
     }
     metric_set(s->metrics.oldest_s, (now_ms - oldest_ms) / 1000);
     metric_set(s->metrics.in_hand, (int64_t)s->in_hand);
+    metric_set(s->metrics.endpoints, (int64_t)endpoints_count(s->endpoints));
     metric_set(s->metrics.open_breakers, (int64_t)endpoints_open_breakers(s->endpoints));
-    endpoints_forget_idle(s->endpoints, mono_ms);
+    /* what lies on a tier remembers since when its endpoint fails: nothing is lost with that */
+    endpoints_forget_idle(s->endpoints, mono_ms,
+                          2 * retry_longest_wait(&s->plan.tiers[s->plan.count - 1]));
 }
 
 static void move(struct sender *s)

@@ -12,11 +12,11 @@
 #include "sender_metrics.h"
 #include "transfer.h"
 
-/* A partition of a tier whose head is not due yet. */
+/* A partition that is held: the head of a tier is not due yet, or there is no room. */
 struct parked {
     struct group_ticket ticket;
-    int64_t due_ms; /* UTC */
-    int64_t created_ms;
+    int64_t until_ms;   /* monotonic */
+    int64_t created_ms; /* of the head; 0: not known */
     bool used;
 };
 

@@ -18,6 +18,8 @@ void sender_metrics_init(struct sender_metrics *m, struct metrics *registry)
         metrics_gauge(registry, "webhook_in_flight", "Deliveries under way.", METRIC_NO_LABELS);
     m->in_hand =
         metrics_gauge(registry, "webhook_in_hand", "Deliveries in memory.", METRIC_NO_LABELS);
+    m->endpoints =
+        metrics_gauge(registry, "webhook_endpoints", "Endpoints remembered.", METRIC_NO_LABELS);
     m->open_breakers = metrics_gauge(registry, "webhook_breakers_open",
                                      "Endpoints that are left alone.", METRIC_NO_LABELS);
     m->oldest_s = metrics_gauge(registry, "webhook_oldest_undelivered_seconds",

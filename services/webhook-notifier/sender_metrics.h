@@ -11,6 +11,7 @@ struct sender_metrics {
     struct metric *deferred_full;
     struct metric *in_flight;
     struct metric *in_hand;
+    struct metric *endpoints;
     struct metric *open_breakers;
     struct metric *oldest_s;
     struct metric_histogram *duration;
