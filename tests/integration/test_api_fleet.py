@@ -26,8 +26,10 @@ def gateway(start_service, work_folder):
     secret = work_folder / "ca.kek"
     secret.write_bytes(secrets.token_bytes(32))
     secret.chmod(0o600)
-    start_service("ca-signer", config={"keystore.kek_file": secret})
-    return Gateway(start_service, work_folder)
+    signer = start_service("ca-signer", config={"keystore.kek_file": secret})
+    gateway = Gateway(start_service, work_folder)
+    gateway.signer = signer
+    return gateway
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def fleet(gateway, start_service, work_folder):
 class Fleet:
     """DEVICES simulated devices of a domain of their own, over the real device door."""
 
-    def __init__(self, gateway, start_service, folder):
+    def __init__(self, gateway, start_service, folder, **scheduler):
         port = harness.free_port()
         ratchet = folder / "ratchet.key"
         ratchet.write_bytes(secrets.token_bytes(32))
@@ -52,7 +54,7 @@ class Fleet:
                 "device.accept_rate": 0,
             },
         )
-        start_service("scheduler", config={})
+        start_service("scheduler", config=scheduler)
         self.client, self.domain = gateway.new_domain("Fleet")
         self.ca = self.client.ok("/v1/ztp/rootca/create", **CA)["RootCAUID"]
         self.profile = self.client.ok(
@@ -304,6 +306,23 @@ def test_lists_and_filters(fleet):
         assert pages(path, ExpiresBefore="2020-01-01T00:00:00.000Z") == []
         assert pages(path, ExpiresAfter="2020-01-01T00:00:00.000Z") == uids
         assert pages(path, Search=uids[2][3:15].upper()) == [uids[2]]
+
+
+def test_a_long_order_does_not_stand_before_a_short_one(gateway, start_service, work_folder, kafka):
+    """With the devices' owner away every window is waited for; whoever asked for one device must not wait for all of another's."""
+    fleet = Fleet(gateway, start_service, work_folder, **{"feed.window": "1"}).bootstrap()
+    gateway.signer.stop()
+    rest, last = fleet.uids[:-1], fleet.uids[-1]
+    for uids in (rest, [last]):
+        answer = fleet.client.ok("/v1/ztp/devicecertificate/renew", RoTPublicUIDs=uids, Validity="120d")
+        assert answer["Queued"] == len(uids), answer
+
+    def handed():
+        found = [r.json() for r in kafka.read("fleetseal.device.requests") if r.value.startswith(b"{")]
+        return {r["body"]["uid"] for r in found if r["type"] == "device.renew.v1"} & set(fleet.uids)
+
+    wait = harness.wait_until(lambda: last in (seen := handed()) and seen, 45, "the one device of the second order to be handed over")
+    assert len(wait) < len(fleet.uids) / 2, "it had to wait for the first one"
 
 
 def test_an_unlisted_device_waits_and_is_let_in(fleet, work_folder):

@@ -159,6 +159,25 @@ static void judges_answers(void **state)
     }
 }
 
+/* What is further away than this was not written by us, or by a clock that has been set back since.
+ */
+static void nothing_is_due_later_than_its_tier_allows(void **state)
+{
+    (void)state;
+    struct retry_plan plan;
+    assert_ok(retry_plan_parse("5ms,7s,61m", DAY_MS, &plan));
+    for (size_t tier = 0; tier < plan.count; tier++) {
+        int64_t delay_ms = plan.tiers[tier].delay_ms;
+        for (int64_t t = 0; t < 2 * delay_ms; t += delay_ms / 50 + 1) {
+            int64_t now_ms = NOW_MS + t;
+            struct retry_choice c =
+                retry_choose(&plan, (int32_t)tier + 1, 0, false, NOW_MS, now_ms);
+            assert_int_equal(c.tier, tier);
+            assert_in_range(c.due_ms - now_ms, delay_ms, retry_longest_wait(&plan.tiers[tier]));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +188,7 @@ int main(void)
         cmocka_unit_test(a_tier_stays_in_order),
         cmocka_unit_test(reads_retry_after),
         cmocka_unit_test(judges_answers),
+        cmocka_unit_test(nothing_is_due_later_than_its_tier_allows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
