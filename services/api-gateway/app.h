@@ -1,14 +1,13 @@
-/*
- * Every long-lived object of the process, and the order in which they start and stop. Main thread.
- */
+/* Owns every long-lived object of api-gateway, and their order. For common/service.h. */
 #ifndef API_GATEWAY_APP_H
 #define API_GATEWAY_APP_H
 
-#include "config.h"
+#include "common/service.h"
 
-/* Loads what the settings name (keys), starts nothing. Exit status. */
-int app_check(const struct config *config);
-/* Runs until a signal. Exit status. */
-int app_run(const struct config *config);
+/* The key of the webhooks' secrets opens, where there is one. */
+err_t app_check(const void *settings, struct fault *fault) MUST_USE;
+err_t app_start(const struct service *service, void **ret_app, struct fault *fault) MUST_USE;
+void app_ready(void *app, struct admin_reasons *reasons);
+void app_free(void *app);
 
 #endif

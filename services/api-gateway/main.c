@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "app.h"
-#include "common/config.h"
+#include "config.h"
 
 #define ARGUMENTS_MAX 128
 
@@ -33,20 +33,12 @@ int main(int argc, char **argv)
     char *arguments[ARGUMENTS_MAX] = {0};
     char role[64];
     int count = expand_role(argc, argv, arguments, role, sizeof role);
-    switch (config_main(&config_spec, count, arguments, &config)) {
-    case CONFIG_EXIT:
-        return 0;
-    case CONFIG_FAIL:
-        return 64;
-    case CONFIG_CHECK: {
-        int status = app_check(&config);
-        config_wipe(&config_spec, &config);
-        return status;
-    }
-    case CONFIG_RUN:
-        break;
-    }
-    int status = app_run(&config);
-    config_wipe(&config_spec, &config);
-    return status;
+    const struct service_spec spec = {.config = &config_spec,
+                                      .settings = &config,
+                                      .common = &config.common,
+                                      .check = app_check,
+                                      .start = app_start,
+                                      .ready = app_ready,
+                                      .free = app_free};
+    return service_main(&spec, count, arguments);
 }

@@ -1,20 +1,13 @@
-/* Owns every long-lived object of ca-signer, and their order. Main thread. */
+/* Owns every long-lived object of ca-signer, and their order. For common/service.h. */
 #ifndef CA_SIGNER_APP_H
 #define CA_SIGNER_APP_H
 
-#include "common/err.h"
-#include "common/lifecycle.h"
-#include "config.h"
+#include "common/service.h"
 
-struct app;
-
-/* What only the program can check: opens the key-encryption key. The fault says what is wrong. */
-err_t app_check(const struct config *config, struct fault *fault) MUST_USE;
-/* Starts everything and registers how it stops. Kafka or Redis being away is not an error. */
-err_t app_start(const struct config *config, struct lifecycle *lifecycle,
-                struct app **ret) MUST_USE;
-/* After lifecycle_run. */
-void app_free(struct app *app);
-CLEANUP_DEFINE(struct app *, app_free);
+/* The key store opens. */
+err_t app_check(const void *settings, struct fault *fault) MUST_USE;
+err_t app_start(const struct service *service, void **ret_app, struct fault *fault) MUST_USE;
+void app_ready(void *app, struct admin_reasons *reasons);
+void app_free(void *app);
 
 #endif

@@ -3,18 +3,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
-#include "common/admin_server.h"
 #include "common/digest.h"
-#include "common/kafka_admin.h"
 #include "common/log.h"
+#include "config.h"
 #include "door.h"
 #include "proto/topics.h"
 #include "rebuild.h"
 
 #define ASK_MS        2000
-#define RETRY_MS      200
 #define HTTP_GRACE_MS 4000
 #define FLUSH_MS      2000
 #define RECORD_LINGER 30
@@ -26,10 +23,8 @@
  * A starter thread waits for that, so that signals are served meanwhile.
  */
 struct app {
+    const struct service *service;
     const struct config *config;
-    struct lifecycle *lifecycle;
-    struct metrics *metrics;
-    struct admin_server *admin;
     struct identity_rules *rules;
     struct door door;
     struct http_route routes[DOOR_ROUTES];
@@ -38,7 +33,6 @@ struct app {
     struct rebuild *rebuild;
     struct http_server *http;
     pthread_t starter;
-    bool starter_started;
     atomic_bool stopping;
     atomic_bool open;
 };
@@ -57,44 +51,6 @@ static err_t verify(void *ctx, const struct span *chain, size_t count, void **re
 
 /* ---- opening ---- */
 
-static err_t ask_partitions(struct app *app, int32_t *ret)
-{
-    CLEANUP(kafka_admin_free) struct kafka_admin *admin = NULL;
-    const struct kafka_config kafka = {.brokers = app->config->common.kafka_brokers,
-                                       .client_id = app->config->common.instance};
-    err_t e = kafka_admin_new(&kafka, NULL, &admin);
-    return e == ERR_OK ? kafka_admin_partition_count(admin, TOPIC_DEVICE_REQUESTS, ASK_MS, ret) : e;
-}
-
-static bool wait_for_partitions(struct app *app)
-{
-    while (!atomic_load(&app->stopping)) {
-        err_t e = ask_partitions(app, &app->door.partitions);
-        if (e == ERR_OK) {
-            return true;
-        }
-        log_limited(LOG_LEVEL_WARN, NULL, "waiting_for_kafka", LOG_ERR("error", e));
-        (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
-    }
-    return false;
-}
-
-static void redis_config_of(const struct config *config, char host[128], struct redis_config *ret)
-{
-    uint16_t port = 0;
-    if (config_split_host_port(config->common.redis_address, host, 128, &port) != ERR_OK) {
-        abort(); /* the configuration was checked */
-    }
-    *ret = (struct redis_config){.host = host,
-                                 .port = port,
-                                 .user = config->common.redis_user[0] ? config->common.redis_user
-                                                                      : NULL,
-                                 .password = config->common.redis_password.len
-                                                 ? (const char *)config->common.redis_password.value
-                                                 : NULL,
-                                 .client_name = "heartbeat-ingest"};
-}
-
 static err_t start_lanes(struct app *app, const struct redis_config *redis)
 {
     for (int64_t i = 0; i < app->config->lanes; i++) {
@@ -102,7 +58,7 @@ static err_t start_lanes(struct app *app, const struct redis_config *redis)
         (void)snprintf(name, sizeof name, "%d", (int)i);
         const struct lane_options options = {.redis = redis,
                                              .queue_max = (size_t)app->config->queue_max,
-                                             .metrics = app->metrics,
+                                             .metrics = app->service->metrics,
                                              .name = name};
         err_t e = lane_start(&options, &app->door.lanes[i]);
         if (e != ERR_OK) {
@@ -115,12 +71,10 @@ static err_t start_lanes(struct app *app, const struct redis_config *redis)
 
 static err_t start_backends(struct app *app, struct fault *fault)
 {
-    char host[128];
-    struct redis_config redis;
-    const struct kafka_config kafka = {.brokers = app->config->common.kafka_brokers,
-                                       .client_id = app->config->common.instance};
+    char host[SERVICE_HOST_SIZE];
+    const struct redis_config redis = service_redis_config(app->service, "heartbeat-ingest", host);
+    const struct kafka_config kafka = service_kafka(app->service);
     const struct kafka_producer_config records = {.linger_ms = RECORD_LINGER};
-    redis_config_of(app->config, host, &redis);
     const struct reply_waiter_config waiter = {
         .kafka = &kafka, .redis = &redis, .instance = app->config->common.instance};
     err_t e = start_lanes(app, &redis);
@@ -135,7 +89,7 @@ static err_t start_backends(struct app *app, struct fault *fault)
                                                 .brokers = app->config->common.kafka_brokers,
                                                 .client_id = app->config->common.instance,
                                                 .partitions = app->door.partitions,
-                                                .metrics = app->metrics};
+                                                .metrics = app->service->metrics};
         e = rebuild_start(&rebuild, &app->rebuild);
     }
     app->door.records = app->records;
@@ -166,7 +120,7 @@ static err_t open_door(struct app *app, struct fault *fault)
     options.connections_per_address_max = (uint32_t)config->connections_per_address;
     options.accept_rate = (uint32_t)config->accept_rate;
     options.accept_burst = (uint32_t)config->accept_rate;
-    options.metrics = app->metrics;
+    options.metrics = app->service->metrics;
     door_routes(&app->door, app->routes);
     return http_server_start(&options, &app->http, fault);
 }
@@ -175,7 +129,9 @@ static void *start(void *arg)
 {
     struct app *app = arg;
     struct fault fault = {0};
-    if (!wait_for_partitions(app)) {
+    app->door.partitions =
+        service_wait_partitions(app->service, TOPIC_DEVICE_REQUESTS, &app->stopping);
+    if (app->door.partitions == 0) {
         return NULL;
     }
     err_t e = start_backends(app, &fault);
@@ -185,7 +141,7 @@ static void *start(void *arg)
     if (e != ERR_OK) {
         log_fatal(NULL, "start_failed", LOG_STR("part", "door"), LOG_ERR("error", e),
                   LOG_STR("field", fault.field), LOG_STR("text", fault.text));
-        lifecycle_stop(app->lifecycle, e);
+        lifecycle_stop(app->service->lifecycle, e);
         return NULL;
     }
     log_info(NULL, "door_open", LOG_INT("port", http_server_port(app->http, 0)),
@@ -201,10 +157,7 @@ static err_t stop_starter(void *arg, int64_t limit_ms)
     struct app *app = arg;
     (void)limit_ms;
     atomic_store(&app->stopping, true);
-    if (app->starter_started) {
-        (void)pthread_join(app->starter, NULL);
-        app->starter_started = false;
-    }
+    (void)pthread_join(app->starter, NULL);
     return ERR_OK;
 }
 
@@ -227,22 +180,6 @@ static err_t stop_backends(void *arg, int64_t limit_ms)
     rebuild_stop(TAKE(app->rebuild));
     reply_waiter_stop(TAKE(app->waiter), (int)limit_ms / 2);
     return app->records != NULL ? kafka_producer_flush(app->records, (int)limit_ms / 2) : ERR_OK;
-}
-
-static void ready(void *ctx, struct admin_reasons *reasons)
-{
-    struct app *app = ctx;
-    if (lifecycle_stopping(app->lifecycle)) {
-        admin_not_ready(reasons, "process", "stopping");
-    } else if (!atomic_load(&app->open)) {
-        admin_not_ready(reasons, "kafka", "the topics are not known yet");
-    } else {
-        struct reply_waiter_stats stats;
-        reply_waiter_stats(app->waiter, &stats);
-        if (!stats.subscribed) {
-            admin_not_ready(reasons, "redis", "not subscribed to replies");
-        }
-    }
 }
 
 /* ---- start ---- */
@@ -283,51 +220,46 @@ static err_t load(struct app *app, struct fault *fault)
     return e == ERR_OK ? identity_rules_new(config->manufacturers, &app->rules, fault) : e;
 }
 
-static err_t start_admin(struct app *app, struct fault *fault)
+err_t app_start(const struct service *service, void **ret_app, struct fault *fault)
 {
-    const struct admin_server_options admin = {.listen = app->config->common.metrics_address,
-                                               .metrics = app->metrics,
-                                               .ready = ready,
-                                               .ctx = app};
-    return admin_server_start(&admin, &app->admin, fault);
-}
-
-err_t app_start(const struct config *config, struct lifecycle *lifecycle, struct app **ret)
-{
-    struct fault fault = {0};
-    CLEANUP(app_free) struct app *app = xcalloc(1, sizeof *app);
-    app->config = config;
-    app->lifecycle = lifecycle;
-    app->metrics = metrics_new();
-    metrics_add_process(app->metrics, config_spec.program);
-    door_metrics_init(&app->door.metrics, app->metrics);
-    err_t e = load(app, &fault);
-    if (e == ERR_OK) {
-        e = start_admin(app, &fault);
-    }
+    struct app *app = xcalloc(1, sizeof *app);
+    *ret_app = app;
+    app->service = service;
+    app->config = service->settings;
+    door_metrics_init(&app->door.metrics, service->metrics);
+    err_t e = load(app, fault);
     if (e == ERR_OK && pthread_create(&app->starter, NULL, start, app) != 0) {
-        e = fault_set(&fault, ERR_INTERNAL, "", "threads", "no thread can be made");
+        e = fault_set(fault, ERR_INTERNAL, "", "threads", "no thread can be made");
     }
     if (e != ERR_OK) {
-        log_fatal(NULL, "start_failed", LOG_ERR("error", e), LOG_STR("field", fault.field),
-                  LOG_STR("text", fault.text));
         return e;
     }
-    app->starter_started = true;
-    lifecycle_on_stop(lifecycle, "starter", ASK_MS * 2, stop_starter, app);
-    lifecycle_on_stop(lifecycle, "http", HTTP_GRACE_MS, stop_http, app);
-    lifecycle_on_stop(lifecycle, "backends", FLUSH_MS, stop_backends, app);
-    *ret = TAKE(app);
+    lifecycle_on_stop(service->lifecycle, "starter", ASK_MS * 2, stop_starter, app);
+    lifecycle_on_stop(service->lifecycle, "http", HTTP_GRACE_MS, stop_http, app);
+    lifecycle_on_stop(service->lifecycle, "backends", FLUSH_MS, stop_backends, app);
     return ERR_OK;
 }
 
-void app_free(struct app *app)
+void app_ready(void *arg, struct admin_reasons *reasons)
 {
-    admin_server_free(app->admin);
+    struct app *app = arg;
+    struct reply_waiter_stats stats;
+    if (!atomic_load(&app->open)) {
+        admin_not_ready(reasons, "kafka", "the topics are not known yet");
+        return;
+    }
+    reply_waiter_stats(app->waiter, &stats);
+    if (!stats.subscribed) {
+        admin_not_ready(reasons, "redis", "not subscribed to replies");
+    }
+}
+
+void app_free(void *arg)
+{
+    struct app *app = arg;
     http_server_free(app->http);
     kafka_producer_free(app->records);
     identity_rules_free(app->rules);
-    metrics_free(app->metrics);
     free(app->door.server_ca);
     explicit_bzero(&app->door.ratchet_key, sizeof app->door.ratchet_key);
     free(app);
