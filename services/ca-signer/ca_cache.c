@@ -72,15 +72,16 @@ static err_t read_record(struct ca_cache_entry *entry, struct span payload)
     return ERR_OK;
 }
 
-/* A key that is lost or sealed under another key-encryption key leaves the template away: requests
- * are told to try again, the alarm is in the log. */
+/* A key that is lost, sealed under another key-encryption key, or in a store that is away leaves
+ * the template away: this CA's requests are told to try again, the alarm is in the log, and nobody
+ * else waits. */
 static err_t open_template(struct ca_cache *cache, struct ca_cache_entry *entry)
 {
     CLEANUP(ca_key_unref) struct ca_key *key = NULL;
     char id[UUID_TEXT_SIZE];
     uuid_format(&entry->id, id);
     err_t e = ca_keys_get(cache->keys, &entry->id, &key);
-    if (err_class(e) == ERR_CLASS_RETRY) {
+    if (e == ERR_UNAVAILABLE) {
         return e;
     }
     struct fault fault = {.text = "its key cannot be had"};

@@ -18,12 +18,13 @@
 #define RETRY_MS        200
 #define PARTITIONS_MAX  4096
 
-/* One CA's key. */
+/* One CA's key, or that the topic does not hold it. */
 struct entry {
     struct uuid id;
+    uint64_t question; /* with no sealed key: absent once the end was reached for this one */
     char domain[UUID_TEXT_SIZE];
     uint8_t key_hash[KEY_HASH_SIZE];
-    struct span sealed; /* owned */
+    struct span sealed; /* owned; NULL: none was found */
     struct ca_key *key; /* owned; NULL: not opened yet */
     struct entry *next;
 };
@@ -42,8 +43,6 @@ struct ca_keys {
     /* How often somebody asked for the end, and up to which question it was reached. */
     _Atomic uint64_t asked;
     _Atomic uint64_t reached;
-    _Atomic uint64_t
-        missed; /* `asked` at the first key that was missing since all was found; 0: none */
 
     /* The thread's own. */
     struct kafka_reader *reader;
@@ -293,36 +292,41 @@ bool ca_keys_ready(const struct ca_keys *keys)
 
 /* ---- asking ---- */
 
-static err_t missing(struct ca_keys *keys)
+/* With the lock held. Whoever finds no key asks how far the topic reaches now; once all of that is
+ * read the key is absent, until the thread comes by it after all. */
+static err_t missing(struct ca_keys *keys, struct entry **at, const struct uuid *ca)
 {
-    uint64_t none = 0;
-    uint64_t question = atomic_load(&keys->asked) + 1;
-    if (atomic_compare_exchange_strong(&keys->missed, &none, question)) {
-        atomic_store(&keys->asked, question);
-        return ERR_UNAVAILABLE;
+    if (*at == NULL) {
+        *at = xcalloc(1, sizeof **at);
+        (*at)->id = *ca;
+        (*at)->question = atomic_fetch_add(&keys->asked, 1) + 1;
     }
-    if (atomic_load(&keys->reached) < none) {
-        return ERR_UNAVAILABLE;
-    }
-    atomic_store(&keys->missed, 0); /* the next question looks again */
-    return ERR_ABSENT;
+    return atomic_load(&keys->reached) < (*at)->question ? ERR_UNAVAILABLE : ERR_ABSENT;
+}
+
+static err_t open_key(struct ca_keys *keys, struct entry *entry)
+{
+    char id[UUID_TEXT_SIZE];
+    uuid_format(&entry->id, id);
+    const struct key_owner owner = {.domain = span_str(entry->domain), .ca = span_str(id)};
+    err_t e = keystore_load(keys->store, &owner, span_of(entry->key_hash, sizeof entry->key_hash),
+                            entry->sealed, &entry->key);
+    return e == ERR_UNAVAILABLE ? ERR_BUSY : e;
 }
 
 err_t ca_keys_get(struct ca_keys *keys, const struct uuid *ca, struct ca_key **ret)
 {
-    char id[UUID_TEXT_SIZE];
-    uuid_format(ca, id);
-    err_t e = ERR_OK;
     (void)pthread_mutex_lock(&keys->lock);
-    struct entry *entry = *find(keys, ca);
-    if (entry != NULL && entry->key == NULL) {
-        const struct key_owner owner = {.domain = span_str(entry->domain), .ca = span_str(id)};
-        e = keystore_load(keys->store, &owner, span_of(entry->key_hash, sizeof entry->key_hash),
-                          entry->sealed, &entry->key);
+    struct entry **at = find(keys, ca);
+    err_t e = ERR_OK;
+    if (*at == NULL || (*at)->sealed.ptr == NULL) {
+        e = missing(keys, at, ca);
+    } else if ((*at)->key == NULL) {
+        e = open_key(keys, *at);
     }
-    if (entry != NULL && e == ERR_OK) {
-        *ret = ca_key_ref(entry->key);
+    if (e == ERR_OK) {
+        *ret = ca_key_ref((*at)->key);
     }
     (void)pthread_mutex_unlock(&keys->lock);
-    return entry != NULL ? e : missing(keys);
+    return e;
 }

@@ -27,8 +27,9 @@ bool ca_keys_ready(const struct ca_keys *keys);
 
 /*
  * The opened key of a CA; a reference of the caller's. ERR_UNAVAILABLE: not read yet, ask again
- * soon. ERR_ABSENT: the topic does not hold it. ERR_CORRUPT, ERR_UNSUPPORTED: it cannot be opened
- * with our key-encryption key.
+ * soon; only this is worth waiting for. ERR_ABSENT: the topic does not hold it. ERR_BUSY: the key
+ * store is away, or does not have the key-encryption key that sealed it. ERR_CORRUPT,
+ * ERR_UNSUPPORTED: it cannot be opened.
  */
 err_t ca_keys_get(struct ca_keys *keys, const struct uuid *ca, struct ca_key **ret) MUST_USE;
 

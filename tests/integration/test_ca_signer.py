@@ -136,6 +136,34 @@ def test_refused_ca_gives_its_seat_back(signer, stack, domain):
     assert [r.json()["body"]["id"] for r in released] == [answer["request"]]
 
 
+@pytest.mark.parametrize("how", ["sealed under another key", "gone"])
+def test_a_lost_key_holds_up_its_own_devices_only(start_service, stack, kek, work_folder, how):
+    """Two of them, since each is found missing by itself."""
+    lost_kek = work_folder / "lost.kek"
+    lost_kek.write_bytes(secrets.token_bytes(32))
+    lost_kek.chmod(0o600)
+    first = start_service("ca-signer", config=settings(lost_kek if how == "sealed under another key" else kek))
+
+    def device():
+        owner = str(uuid.uuid4())
+        ca = stack.create_ca(owner)["result"]["id"]
+        return ca, owners.Device(stack, stack.create_profile(owner, ca), "SN-1")
+
+    lost = [device(), device()]
+    first.stop()
+    if how == "gone":
+        for ca, _ in lost:
+            stack.kafka.produce("fleetseal.ca.keys", None, ca, partition=stack.partition(ca))
+    start_service("ca-signer", config=settings(kek))
+    wishes = [held.message("bootstrap", held.payload(), held.root) for _, held in lost]
+    asked = [stack.send("fleetseal.device.requests", "device.bootstrap.v1", d.uid, w, actor="device") for (_, d), w in zip(lost, wishes)]
+    for request in asked:
+        answer = stack.answer(request)
+        assert (answer["status"], answer["type"]) == (503, "try_again")
+    _, good = device()
+    assert good.bootstrap()["status"] == 200
+
+
 def test_device_from_bootstrap_to_billed_renewal(signer, stack, domain, ca, profile, work_folder):
     device = owners.Device(stack, profile, "SN-1")
     first = device.bootstrap()

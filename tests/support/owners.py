@@ -228,7 +228,8 @@ class Device:
         self.last = (kind, body)
         return self.owners.ask("fleetseal.device.requests", f"device.{kind}.v1", self.uid, body, actor="device")
 
-    def bootstrap(self, csr="made", **changes):
+    def payload(self, csr="made"):
+        """What it signs at its bootstrap."""
         payload = {
             "uid": self.uid,
             "install_nonce": b64(self.nonce),
@@ -238,8 +239,10 @@ class Device:
             "time": rfc3339(),
         }
         payload |= {"csr": self.csr() if csr == "made" else csr} if csr else {}
-        payload |= {"profile": self.profile, "serial": self.serial} if self.profile else {}
-        self.last_bootstrap = self.message("bootstrap", payload | changes, self.root)
+        return payload | ({"profile": self.profile, "serial": self.serial} if self.profile else {})
+
+    def bootstrap(self, csr="made", **changes):
+        self.last_bootstrap = self.message("bootstrap", self.payload(csr) | changes, self.root)
         return self.send("bootstrap", self.last_bootstrap)
 
     def pickup(self, operation, signer=None, rot=None, **payload):
