@@ -120,7 +120,7 @@ static void test_usages_that_no_certificate_can_have(void **state)
         if (table[i].accepted) {
             assert_true(c->outcome.sign);
         } else {
-            assert_refused(c, 422, "validation_error", "KeyUsage");
+            assert_refused(c, 400, "validation_error", "KeyUsage");
             assert_true(c->outcome.release_seat);
         }
     }
