@@ -2,6 +2,7 @@
 the service serves on, without a leak (the programs run under ASan, and end with the test)."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -241,7 +242,9 @@ HEAD = b"POST /v1/authenticate HTTP/1.1\r\nHost: localhost\r\nContent-Type: appl
 )
 def test_broken_http(gateway, request_bytes):
     with Raw(gateway) as raw:
-        raw.send(request_bytes)
+        # Refused and closed before all of it was sent: Python says EOF or reset, by its version and the moment.
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            raw.send(request_bytes)
         answer = raw.all()
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
     assert b"AuthToken" not in answer
