@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "redis_internal.h"
 
@@ -84,9 +85,13 @@ static void postpone_connect(struct redis *r)
     r->retry_at_ms = clock_mono_ms(r->config.clock) + redis_backoff_ms(&r->backoff);
 }
 
-/* The connection is gone or out of step: nothing owed will come. */
+/* The connection is gone or out of step: nothing owed will come. What the server has not received
+ * yet it must not receive any more: done late, behind commands of the next connection, it could
+ * undo them. */
 static void drop(struct redis *r)
 {
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(r->context->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     redisFree(r->context);
     r->context = NULL;
     r->lost = r->owed;

@@ -2,6 +2,7 @@
  * refusals, and pipelines in which some of it goes wrong. */
 #include "common/redis.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/read.h>
 #include <netinet/in.h>
@@ -279,6 +280,41 @@ static void silence_and_nonsense_drop_the_connection(void **state)
     world_end(&w);
 }
 
+/* A command that was given up must not be carried out later, behind the back of what was sent on
+ * the next connection. */
+static void what_was_given_up_is_not_sent_any_more(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int room = 4096; /* most of the command stays on the client's side */
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &room, sizeof room), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    CLEANUP(redis_free)
+    struct redis *r = redis_new(&(struct redis_config){
+        .host = "127.0.0.1", .port = ntohs(address.sin_port), .command_timeout_ms = 100});
+    size_t size = 8 << 20;
+    CLEANUP_FREE uint8_t *bytes = xcalloc(size, 1);
+    assert_err(redis_command(r, (struct span[]){span_str("UNLINK"), span_of(bytes, size)}, 2, NULL),
+               ERR_UNAVAILABLE);
+
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(fd >= 0);
+    size_t came = 0;
+    ssize_t n = 0;
+    while ((n = read(fd, bytes, size)) > 0) {
+        came += (size_t)n;
+    }
+    assert_int_equal(n, -1);
+    assert_int_equal(errno, ECONNRESET);
+    assert_true(came < size);
+    (void)close(fd);
+    (void)close(listener);
+}
+
 static void nobody_listening_is_unavailable(void **state)
 {
     (void)state;
@@ -455,6 +491,7 @@ int main(void)
         cmocka_unit_test(replies_come_in_order_and_as_views),
         cmocka_unit_test(a_lost_connection_loses_what_is_owed_and_no_more),
         cmocka_unit_test(silence_and_nonsense_drop_the_connection),
+        cmocka_unit_test(what_was_given_up_is_not_sent_any_more),
         cmocka_unit_test(nobody_listening_is_unavailable),
         cmocka_unit_test(the_greeting_authenticates_and_names),
         cmocka_unit_test(a_demoted_master_is_left_when_nothing_is_owed),
