@@ -337,7 +337,8 @@ void reply_waiter_stop(struct reply_waiter *w, int flush_ms)
 
 /* ---- requests ---- */
 
-static void abandon(struct reply_waiter *w, uint64_t cookie)
+/* False: it has ended meanwhile, with the reply to an earlier request of the same id. */
+static bool abandon(struct reply_waiter *w, uint64_t cookie)
 {
     (void)pthread_mutex_lock(&w->lock);
     struct reply_slot *slot = reply_table_at(&w->table, cookie);
@@ -346,6 +347,7 @@ static void abandon(struct reply_waiter *w, uint64_t cookie)
         w->stats.sent--;
     }
     (void)pthread_mutex_unlock(&w->lock);
+    return slot != NULL;
 }
 
 err_t reply_waiter_send(struct reply_waiter *w, const struct kafka_record *record,
@@ -374,10 +376,7 @@ err_t reply_waiter_send(struct reply_waiter *w, const struct kafka_record *recor
     struct kafka_record copy = *record;
     copy.cookie = cookie;
     err = kafka_producer_produce(w->producer, &copy);
-    if (err != ERR_OK) {
-        abandon(w, cookie);
-    }
-    return err;
+    return err != ERR_OK && !abandon(w, cookie) ? ERR_OK : err;
 }
 
 void reply_waiter_stats(struct reply_waiter *w, struct reply_waiter_stats *ret)
