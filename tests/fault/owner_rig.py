@@ -6,14 +6,17 @@ were batched, how often the owner died, or which owner it was.
 """
 
 import contextlib
+import functools
 import json
 import random
 import socket
+import struct
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 
 import confluent_kafka
+import confluent_kafka.admin
 import harness
 
 PARTITIONS = 4
@@ -59,6 +62,10 @@ def request_list(count=240, keys=24, seed=1):
             made[-1]["key"] = made[-2]["key"] if len(made) > 1 else key
             made[-1].pop("to", None)
     return made
+
+
+REQUESTS = request_list()
+FIRST, THEN = REQUESTS[:120], REQUESTS[120:]
 
 
 def model(requests):
@@ -199,11 +206,11 @@ class Rig:
         )
 
     def produce(self, requests):
-        """Returns when the brokers have them all, in the order given."""
+        """Returns when the brokers have them all, in the order given: requests, or (key, value) that is none, or its value."""
         failed = []
         for r in requests:
-            value = r if isinstance(r, bytes) else json.dumps(r).encode()
-            key = "k000" if isinstance(r, bytes) else r["key"]
+            raw = ("k000", r) if isinstance(r, bytes) else r
+            key, value = raw if isinstance(raw, tuple) else (r["key"], json.dumps(r).encode())
             while True:
                 try:
                     self._producer.produce(
@@ -244,6 +251,61 @@ class Rig:
             over.set()
             thread.join()
         assert not failed, failed
+
+    # ---- its group ----
+
+    @property
+    def group(self):
+        return f"{self.prefix}.owner"
+
+    @functools.cached_property
+    def admin(self):
+        return confluent_kafka.admin.AdminClient({"bootstrap.servers": self.kafka.brokers})
+
+    def members(self):
+        return len(self.admin.describe_consumer_groups([self.group])[self.group].result(20).members)
+
+    def expel(self, instance):
+        """Its membership ends, as when a session runs out. LeaveGroup, which no client of a static member sends."""
+
+        def text(value):
+            return struct.pack(">h", len(value)) + value.encode()
+
+        body = struct.pack(">hhi", 13, 3, 1) + text("test") + text(self.group)
+        body += struct.pack(">i", 1) + text("") + text(instance)
+        host, port = self.kafka.brokers.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=20) as s, s.makefile("rb") as answers:
+            s.sendall(struct.pack(">i", len(body)) + body)
+            answer = answers.read(struct.unpack(">i", answers.read(4))[0])
+        assert struct.unpack(">h", answer[8:10])[0] == 0, answer
+        assert struct.unpack(">h", answer[-2:])[0] == 0, answer
+
+    def end_membership(self, instance):
+        self.expel(instance)
+        harness.wait_until(lambda: self.members() == 0, 20, "the group to be empty")
+
+    def committed(self):
+        """{partition: offset}; -1001: none"""
+        asked = confluent_kafka.ConsumerGroupTopicPartitions(self.group)
+        found = self.admin.list_consumer_group_offsets([asked])[self.group].result(20).topic_partitions
+        return {p.partition: p.offset for p in found}
+
+    def set_committed(self, offsets):
+        """Of a group that nobody is in."""
+        topic = f"{self.prefix}.requests"
+        parts = [confluent_kafka.TopicPartition(topic, p, offset) for p, offset in offsets.items()]
+        asked = confluent_kafka.ConsumerGroupTopicPartitions(self.group, parts)
+        self.admin.alter_consumer_group_offsets([asked])[self.group].result(20)
+
+    def forget_committed(self):
+        self.admin.delete_consumer_groups([self.group])[self.group].result(20)
+
+    def end_retention(self, offsets):
+        """Deletes the requests below these offsets, as age does."""
+        topic = f"{self.prefix}.requests"
+        parts = [confluent_kafka.TopicPartition(topic, p, offset) for p, offset in offsets.items()]
+        for done in self.admin.delete_records(parts).values():
+            done.result(20)
 
     def close(self):
         if self._follower is not None:
@@ -346,6 +408,26 @@ class Rig:
         events = {ce_id: value for of_key in reference.events.values() for ce_id, value in of_key}
         assert {k: v for k, v in out.replies.items() if events.get(k) != v} == {}
         self._view_is_current()
+
+    def finish(self, reference):
+        """All that is left of REQUESTS, by a new owner; as `reference` says."""
+        owner = self.owner()
+        self.settle(REQUESTS, owners=[owner])
+        owner.stop()
+        self.check(reference)
+
+    def check_against_model(self, requests, more_dead=()):
+        """For lists of their own: state and events by the sums done here, the view by building it again from the log."""
+        state, events, dead = model(requests)
+        out = self.outcome()
+        assert {k.decode(): json.loads(v) for k, v in out.state.items()} == state
+        assert {k.decode(): [(i, json.loads(v)) for i, v in of] for k, of in out.events.items()} == events
+        assert sorted(json.loads(value)["id"] for value, _ in out.dead) == sorted([*dead, *more_dead])
+        self.redis.flush()
+        owner = self.owner()
+        self.settle(requests, dead=len(out.dead), owners=[owner])
+        owner.stop()
+        assert self.view() == out.view
 
 
 def stopped(program):

@@ -4,17 +4,20 @@
  * reordered request shows in the state, the events and the view.
  *
  *   request
- * {"type":"counter.add.v1","id","key","add",["to"],["sign":true],["dead":true],["crash":true]}
- *   state    key -> {"type":"counter.v1","key","total","count","chain",["signature"]}
+ * {"type":"counter.add.v1","id","key","add",["to"],["sign":true],["dead":true],["crash":true],
+ *  ["pad":N]}
+ *   state    key -> {"type":"counter.v1","key","total","count","chain",["signature"]}, with "pad"
+ * followed by so many spaces
  *   event    {"id","key","total"} for each request; with "to":"a,b", half of it goes to counter a
  * by a request in the same transaction, and half of that on to b
  *
  *   processor-owner --brokers B --redis H:P --user U --password P --instance I --prefix T
  *                   [--session-ms N] [--transaction-ms N] [--batch N] [--spacing-ms N]
- *                   [--kill STEP:N]... [--stop STEP:N]...
+ *                   [--kill STEP:N]... [--stop STEP:N]... [--hold STEP:N] [--redeliver N]
  *
- * At the N-th time STEP is reached the process kills (SIGKILL) or stops (SIGSTOP) itself. Ends on
- * SIGTERM.
+ * At the N-th time STEP is reached the process kills (SIGKILL) or stops (SIGSTOP) itself, or holds
+ * the processor's thread, and no other, until SIGUSR1. --redeliver: once N requests came, the
+ * consumer delivers the last ones a second time. Ends on SIGTERM.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -22,11 +25,13 @@
 #include <unistd.h>
 
 #include "common/json.h"
+#include "common/kafka_consumer.h"
 #include "common/log.h"
 #include "common/partition.h"
 #include "common/processor.h"
 
 #define FAULTS_MAX 8
+#define PAD_MAX    800000
 struct fault_point {
     char step[32];
     int signal;
@@ -39,6 +44,8 @@ struct options {
     unsigned fault_count;
     unsigned session_ms, transaction_ms, batch, spacing_ms;
 };
+
+static unsigned redeliver_after; /* 0: never */
 
 struct names {
     char requests[96], state[96], events[96], app[96];
@@ -53,13 +60,40 @@ struct counter {
 
 struct request {
     char id[128], key[64], to[256];
-    int64_t add;
+    int64_t add, pad;
     bool sign, dead, crash;
     unsigned index;
     uint32_t signature;
 };
 
 static struct names names;
+static const struct json_limits state_limits = {
+    .max_bytes = PAD_MAX + 1024, .max_depth = 4, .max_values = 32};
+
+/* The linker puts it between the processor and its consumer (CMakeLists.txt). */
+err_t __real_kafka_consumer_poll(struct kafka_consumer *c, struct kafka_batch *batch,
+                                 int timeout_ms);
+err_t __wrap_kafka_consumer_poll(struct kafka_consumer *c, struct kafka_batch *batch,
+                                 int timeout_ms);
+
+/* A seek that is carried out twice, as librdkafka does now and then: what was delivered comes
+ * again. */
+err_t __wrap_kafka_consumer_poll(struct kafka_consumer *c, struct kafka_batch *batch,
+                                 int timeout_ms)
+{
+    err_t e = __real_kafka_consumer_poll(c, batch, timeout_ms);
+    unsigned before = redeliver_after;
+    redeliver_after -= batch->count < before ? (unsigned)batch->count : before;
+    if (before > 0 && redeliver_after == 0) {
+        const struct kafka_message *m = &batch->messages[0];
+        log_info(NULL, "fault", LOG_STR("step", "redelivered"), LOG_INT("partition", m->partition),
+                 LOG_INT("offset", m->offset));
+        if (kafka_consumer_start(c, m->topic, m->partition, m->offset) != ERR_OK) {
+            abort();
+        }
+    }
+    return e;
+}
 
 static void copy_text(const cJSON *json, const char *name, char *to, size_t size)
 {
@@ -88,6 +122,9 @@ static err_t decode(void *ctx, struct work *w, struct fault *fault)
     }
     if (e == ERR_OK) {
         e = json_get_int(json, "add", -1000000, 1000000, &r.add, fault);
+    }
+    if (e == ERR_OK && cJSON_HasObjectItem(json, "pad")) {
+        e = json_get_int(json, "pad", 0, PAD_MAX, &r.pad, fault);
     }
     if (e != ERR_OK) {
         return e;
@@ -147,8 +184,9 @@ static void put(struct work *w, const struct request *r, const char *signature)
     CLEANUP_BUF struct buf link = BUF_INIT(256);
     (void)buf_printf(&link, "%" PRIu32 "|%s", after->chain, r->id);
     after->chain = stable_hash(buf_span(&link));
-    CLEANUP_BUF struct buf record = BUF_INIT(1024);
+    CLEANUP_BUF struct buf record = BUF_INIT(PAD_MAX + 1024);
     counter_json(after, &record);
+    (void)buf_printf(&record, "%*s", (int)r->pad, "");
     CLEANUP_BUF struct buf event = BUF_INIT(1024);
     (void)buf_printf(&event, "{\"id\":\"%s\",\"key\":\"%s\",\"total\":%" PRId64 "}", r->id, r->key,
                      after->total);
@@ -202,7 +240,7 @@ static err_t counter_parse(struct span value, struct counter *c)
 {
     CLEANUP_JSON cJSON *json = NULL;
     int64_t chain = 0;
-    err_t e = json_decode(value, &JSON_LIMITS_DEFAULT, &json, NULL);
+    err_t e = json_decode(value, &state_limits, &json, NULL);
     if (e == ERR_OK && !is_type(json, "counter.v1")) {
         return ERR_UNSUPPORTED;
     }
@@ -255,6 +293,28 @@ static err_t project(void *ctx, struct span record_key, struct span value, struc
     return e != ERR_OK ? e : view_record_index(to, span_str(sign_name), (struct span){0}, 0);
 }
 
+static sigset_t waited_for(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    return set;
+}
+
+static void strike(int signal)
+{
+    if (signal != SIGUSR1) {
+        (void)raise(signal);
+        return;
+    }
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGUSR1);
+    int got = 0;
+    (void)sigwait(&set, &got);
+}
+
 static void on_step(void *ctx, const char *step)
 {
     struct options *o = ctx;
@@ -262,7 +322,7 @@ static void on_step(void *ctx, const char *step)
         struct fault_point *f = &o->faults[i];
         if (strcmp(step, f->step) == 0 && --f->left == 0) {
             log_info(NULL, "fault", LOG_STR("step", step), LOG_INT("signal", f->signal));
-            (void)raise(f->signal);
+            strike(f->signal);
         }
     }
 }
@@ -297,7 +357,8 @@ static int parse(int argc, char **argv, struct options *o)
         } numbers[] = {{"--session-ms", &o->session_ms},
                        {"--transaction-ms", &o->transaction_ms},
                        {"--batch", &o->batch},
-                       {"--spacing-ms", &o->spacing_ms}};
+                       {"--spacing-ms", &o->spacing_ms},
+                       {"--redeliver", &redeliver_after}};
         bool known = false;
         for (size_t k = 0; k < sizeof texts / sizeof texts[0]; k++) {
             if (strcmp(name, texts[k].name) == 0) {
@@ -311,8 +372,14 @@ static int parse(int argc, char **argv, struct options *o)
                 known = true;
             }
         }
-        if (strcmp(name, "--kill") == 0 || strcmp(name, "--stop") == 0) {
-            known = add_fault(o, value, strcmp(name, "--kill") == 0 ? SIGKILL : SIGSTOP);
+        const struct {
+            const char *name;
+            int signal;
+        } faults[] = {{"--kill", SIGKILL}, {"--stop", SIGSTOP}, {"--hold", SIGUSR1}};
+        for (size_t k = 0; k < sizeof faults / sizeof faults[0]; k++) {
+            if (strcmp(name, faults[k].name) == 0) {
+                known = add_fault(o, value, faults[k].signal);
+            }
         }
         if (!known) {
             (void)fprintf(stderr, "unknown option %s\n", name);
@@ -324,10 +391,7 @@ static int parse(int argc, char **argv, struct options *o)
 
 static void wait_for_end(struct processor *p)
 {
-    sigset_t ends;
-    (void)sigemptyset(&ends);
-    (void)sigaddset(&ends, SIGTERM);
-    (void)sigaddset(&ends, SIGINT);
+    sigset_t ends = waited_for();
     bool was_ready = false;
     for (;;) {
         int got = sigtimedwait(&ends, NULL, &(struct timespec){.tv_nsec = 20000000});
@@ -349,11 +413,9 @@ int main(int argc, char **argv)
     if (parse(argc, argv, &o) != 0) {
         return 64;
     }
-    sigset_t ends;
-    (void)sigemptyset(&ends);
-    (void)sigaddset(&ends, SIGTERM);
-    (void)sigaddset(&ends, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &ends, NULL);
+    sigset_t blocked = waited_for();
+    (void)sigaddset(&blocked, SIGUSR1);
+    (void)sigprocmask(SIG_BLOCK, &blocked, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     log_init(&(struct log_options){
         .service = "processor-owner", .instance = o.instance, .level = LOG_LEVEL_INFO, .fd = 1});

@@ -1,60 +1,11 @@
 """The processor on a real broker, killed, stopped, robbed of its view and of its brokers: nothing lost, nothing doubled."""
 
-import itertools
 import json
 
 import harness
 import owner_rig
 import pytest
-from owner_rig import STEPS, await_death, await_stop
-
-NAMES = itertools.count()
-
-
-@pytest.fixture
-def make_rig(make_redis, start_program, work_folder):
-    made = []
-
-    def make(kafka):
-        made.append(owner_rig.Rig(kafka, make_redis(), start_program, f"fleetseal.fault{next(NAMES)}", work_folder))
-        return made[-1]
-
-    yield make
-    for rig in made:
-        rig.close()
-
-
-@pytest.fixture
-def rig(kafka, make_rig):
-    return make_rig(kafka)
-
-
-REQUESTS = owner_rig.request_list()
-
-
-@pytest.fixture(scope="session")
-def reference(kafka, session_folder):
-    """What one owner that nobody disturbs makes of REQUESTS; checked against the same sums done in Python."""
-    redis = harness.Redis(session_folder / "reference-redis").start()
-    started = []
-
-    def start(name, *arguments):
-        program = harness.Program(f"reference-{name}", [harness.program(name), *arguments], session_folder)
-        started.append(program)
-        return program
-
-    try:
-        rig = owner_rig.Rig(kafka, redis, start, "fleetseal.reference", session_folder)
-        rig.produce(REQUESTS)
-        owner = rig.owner(batch=1000)
-        rig.settle(REQUESTS, owners=[owner])
-        owner.stop()
-        rig.close()
-        return rig.outcome()
-    finally:
-        for program in started:
-            program.kill()
-        redis.stop()
+from owner_rig import REQUESTS, STEPS, await_death, await_stop
 
 
 def test_an_undisturbed_owner_does_the_sums(reference):
@@ -158,7 +109,7 @@ def test_two_owners_hand_partitions_to_each_other_while_requests_flow(rig):
             wait_for_all_partitions(first)
     rig.settle(requests, owners=[first])
     first.stop()
-    check_against_model(rig, requests)
+    rig.check_against_model(requests)
 
 
 def wait_for_all_partitions(owner):
@@ -167,20 +118,6 @@ def wait_for_all_partitions(owner):
         return lines and lines[-1]["partitions"] == owner_rig.PARTITIONS
 
     harness.wait_until(has_all, 30, f"{owner.name} to have all partitions")
-
-
-def check_against_model(rig, requests, more_dead=()):
-    """For lists of their own: state and events by the sums done here, the view by building it again from the log."""
-    state, events, dead = owner_rig.model(requests)
-    out = rig.outcome()
-    assert {k.decode(): json.loads(v) for k, v in out.state.items()} == state
-    assert {k.decode(): [(i, json.loads(v)) for i, v in of] for k, of in out.events.items()} == events
-    assert sorted(json.loads(value)["id"] for value, _ in out.dead) == sorted([*dead, *more_dead])
-    rig.redis.flush()
-    owner = rig.owner()
-    rig.settle(requests, dead=len(out.dead), owners=[owner])
-    owner.stop()
-    assert rig.view() == out.view
 
 
 # ---- robbed of its view ----
@@ -216,7 +153,7 @@ def test_redis_is_flushed_again_and_again_while_requests_flow(rig):
             harness.wait_until(lambda: len(owner.logs(event="partitions_live")) > lives, 30, "the view to be back")
     rig.settle(requests, owners=[owner])
     owner.stop()
-    check_against_model(rig, requests)
+    rig.check_against_model(requests)
 
 
 def test_redis_comes_back_empty(rig, reference):
@@ -337,7 +274,7 @@ def test_one_broker_of_three_is_lost(make_kafka, make_rig):
             kafka.start_node(node)
     rig.settle(requests, owners=[owner])
     owner.stop()
-    check_against_model(rig, requests)
+    rig.check_against_model(requests)
 
 
 @pytest.mark.parametrize("step", ["replied", "offsets-sent"])
@@ -378,7 +315,7 @@ def test_a_request_that_crashes_its_owner_is_put_aside(rig, at):
     owner.stop()
     letters = rig.kafka.read(f"{rig.prefix}.requests.dlq")
     assert [r.json()["id"] for r in letters if r.headers["code"] == "crashed"] == [poison["id"]]
-    check_against_model(rig, requests, [poison["id"]])
+    rig.check_against_model(requests, [poison["id"]])
 
 
 BAD = {
