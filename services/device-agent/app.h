@@ -27,10 +27,17 @@ MUST_USE err_t app_visit(struct app *a, struct device_outcome *ret, struct fault
 
 /* The daemon: visits when they are due, until told to stop. */
 MUST_USE err_t daemon_run(struct app *a, struct fault *fault);
-/* When the next visit is due, in milliseconds from now, after `failures` failed ones in a row. Pure
- * but for `random`, of which all 32 bits count. */
-int64_t daemon_wait_ms(const struct device_state *state, int64_t hold_ms, bool urgent,
-                       unsigned failures, int64_t now_ms, uint32_t random);
+/* What the next visit waits for besides its time. */
+struct daemon_due {
+    int64_t hold_ms;   /* the flood interval, for a heartbeat */
+    int64_t away_ms;   /* left of what the server asked for when it put the last visit off */
+    bool urgent;       /* a bootstrap or an owed confirmation, not a heartbeat */
+    unsigned failures; /* visits that failed in a row */
+};
+/* When the next visit is due, in milliseconds from now. Pure but for `random`, of which all 32 bits
+ * count. */
+int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due *due,
+                       int64_t now_ms, uint32_t random);
 
 /* Takes the state directory's lock. ERR_CONFLICT: another agent has it, its process id is in
  * *ret_pid (0: not known). */

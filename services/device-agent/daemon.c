@@ -18,15 +18,15 @@ static int64_t share(int64_t ms, uint32_t random)
     return (int64_t)((uint64_t)ms * random >> 32);
 }
 
-int64_t daemon_wait_ms(const struct device_state *state, int64_t hold_ms, bool urgent,
-                       unsigned failures, int64_t now_ms, uint32_t random)
+int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due *due,
+                       int64_t now_ms, uint32_t random)
 {
     int64_t wait = 0;
-    if (failures > 0) {
-        wait = FAILURE_FIRST_MS << (failures < 8 ? failures - 1 : 7);
+    if (due->failures > 0) {
+        wait = FAILURE_FIRST_MS << (due->failures < 8 ? due->failures - 1 : 7);
         wait = wait < FAILURE_MAX_MS ? wait : FAILURE_MAX_MS;
         wait = wait / 2 + share(wait / 2, random);
-    } else if (!urgent) {
+    } else if (!due->urgent) {
         int64_t interval = state->heartbeat_interval_s * 1000;
         int64_t spread = interval / 20 < SPREAD_MAX_MS ? interval / 20 : SPREAD_MAX_MS;
         wait = state->next_heartbeat_ms - now_ms;
@@ -34,7 +34,10 @@ int64_t daemon_wait_ms(const struct device_state *state, int64_t hold_ms, bool u
         wait = wait < interval ? wait : interval;
         wait = wait > 0 ? wait + share(spread, random) : 0;
     }
-    return wait > hold_ms || urgent ? wait : hold_ms;
+    if (!due->urgent && wait < due->hold_ms) {
+        wait = due->hold_ms;
+    }
+    return wait > due->away_ms ? wait : due->away_ms;
 }
 
 /* 1: a heartbeat is wanted now; 0: the time is over; -1: told to stop. */
@@ -74,22 +77,24 @@ static bool is_urgent(const struct device *d)
     return device_needs_bootstrap(d) || d->state.stage == DEVICE_STAGE_CONFIRM;
 }
 
-static int64_t next_wait(struct app *a, unsigned failures)
+static int64_t next_wait(struct app *a, unsigned failures, int64_t away_until_mono_ms)
 {
-    int64_t hold = 0;
+    struct daemon_due due = {.away_ms = away_until_mono_ms - clock_mono_ms(&clock_system),
+                             .urgent = is_urgent(a->device),
+                             .failures = failures};
     uint32_t random = 0;
     random_bytes(&random, sizeof random);
-    if (device_heartbeat_hold_ms(a->device, &hold) != ERR_OK) {
-        hold = FAILURE_FIRST_MS; /* a full disk; tried again then */
+    if (device_heartbeat_hold_ms(a->device, &due.hold_ms) != ERR_OK) {
+        due.hold_ms = FAILURE_FIRST_MS; /* a full disk; tried again then */
     }
-    return daemon_wait_ms(&a->device->state, hold, is_urgent(a->device), failures,
-                          clock_now_ms(&clock_system), random);
+    return daemon_wait_ms(&a->device->state, &due, clock_now_ms(&clock_system), random);
 }
 
 err_t daemon_run(struct app *a, struct fault *fault)
 {
     unsigned failures = 0;
-    int64_t wait = next_wait(a, 0);
+    int64_t away_until = 0;
+    int64_t wait = next_wait(a, 0, away_until);
     log_info(&(struct log_context){.device = a->device->uid}, "agent_started",
              LOG_STR("version", FLEETSEAL_VERSION), LOG_INT("first_visit_ms", wait));
     for (;;) {
@@ -100,7 +105,7 @@ err_t daemon_run(struct app *a, struct fault *fault)
         }
         wait -= clock_mono_ms(&clock_system) - start;
         if (woken == 0 && wait > 0) {
-            int64_t fresh = next_wait(a, failures);
+            int64_t fresh = next_wait(a, failures, away_until);
             wait = fresh < wait ? fresh : wait;
             continue;
         }
@@ -112,6 +117,7 @@ err_t daemon_run(struct app *a, struct fault *fault)
         tell(a, err, &outcome, fault);
         /* An early heartbeat was refused: nothing has failed. */
         failures = err == ERR_OK || err == ERR_BUSY ? 0 : failures + 1;
-        wait = next_wait(a, failures);
+        away_until = clock_mono_ms(&clock_system) + outcome.stay_away_ms;
+        wait = next_wait(a, failures, away_until);
     }
 }

@@ -146,6 +146,7 @@ static void visit_done(struct loop *l, struct sim *s)
     const struct options *o = l->options;
     err_t err = s->session.outcome.err;
     bool failed = err != ERR_OK;
+    int64_t away = s->session.outcome.stay_away_ms;
     count_outcome(l, s);
     l->active--;
     if (!o->keep_alive || (failed && err != ERR_BUSY)) {
@@ -161,7 +162,9 @@ static void visit_done(struct loop *l, struct sim *s)
     } else if (!failed && o->phase == PHASE_IDLE && o->interval_ms == 0) {
         enqueue(l, s);
     } else {
-        rest(l, s, failed && o->interval_ms < RETRY_MS ? RETRY_MS : o->interval_ms);
+        int64_t least = failed ? RETRY_MS : 0;
+        least = away > least ? away : least;
+        rest(l, s, o->interval_ms > least ? o->interval_ms : least);
     }
 }
 

@@ -11,7 +11,8 @@ static int64_t wait_for(int64_t next_in_ms, int64_t hold_ms, bool urgent, unsign
                         uint32_t random)
 {
     struct device_state s = {.heartbeat_interval_s = WEEK_S, .next_heartbeat_ms = NOW + next_in_ms};
-    return daemon_wait_ms(&s, hold_ms, urgent, failures, NOW, random);
+    const struct daemon_due due = {.hold_ms = hold_ms, .urgent = urgent, .failures = failures};
+    return daemon_wait_ms(&s, &due, NOW, random);
 }
 
 static void test_due(void **state)
@@ -49,12 +50,40 @@ static void test_failures_back_off(void **state)
     assert_int_equal(last, 30 * MINUTE);
 }
 
+/* A server that wants to be left alone is, whatever the visit was for; when it has not said so, or
+ * the time is over, nothing changes. */
+static void test_server_says_when(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t away_ms;
+        unsigned failures;
+        bool urgent;
+        int64_t low, high;
+    } rows[] = {
+        {66 * MINUTE, 1, true, 66 * MINUTE, 66 * MINUTE},
+        {66 * MINUTE, 1, false, 66 * MINUTE, 66 * MINUTE},
+        {66 * MINUTE, 0, true, 66 * MINUTE, 66 * MINUTE},
+        {1000, 1, true, 15000, 30000},
+        {-5000, 1, true, 15000, 30000},
+        {-5000, 0, true, 0, 0},
+    };
+    struct device_state s = {.heartbeat_interval_s = WEEK_S, .next_heartbeat_ms = NOW};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct daemon_due due = {
+            .away_ms = rows[i].away_ms, .failures = rows[i].failures, .urgent = rows[i].urgent};
+        assert_in_range(daemon_wait_ms(&s, &due, NOW, LOW), rows[i].low, rows[i].high);
+        assert_in_range(daemon_wait_ms(&s, &due, NOW, HIGH), rows[i].low, rows[i].high);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_due),
         cmocka_unit_test(test_urgent),
         cmocka_unit_test(test_failures_back_off),
+        cmocka_unit_test(test_server_says_when),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

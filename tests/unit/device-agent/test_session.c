@@ -506,6 +506,22 @@ static void test_visit_is_bounded(void **state)
     assert_true(sent >= 6 && sent < 40);
 }
 
+/* A device that nobody vouches for is put off for longer than a visit lasts. The same message goes
+ * out again once the server has had its time. */
+static void test_put_off_bootstrap(void **state)
+{
+    struct world *w = *state;
+    expect(PLAY(w, LATER(DEVICE_BOOTSTRAP, 429, 2), LATER(DEVICE_BOOTSTRAP, 429, 3600)),
+           ERR_UNAVAILABLE);
+    assert_int_equal(w->session.outcome.stay_away_ms, 3600000);
+    assert_true(device_needs_bootstrap(w->device));
+    expect(PLAY(w, LATER(DEVICE_BOOTSTRAP, 503, 0), LATER(DEVICE_BOOTSTRAP, 429, 4000)),
+           ERR_UNAVAILABLE);
+    assert_int_equal(w->session.outcome.stay_away_ms, 4000000);
+    expect(PLAY(w, BODY(DEVICE_BOOTSTRAP, 200, "{\"state\":\"registered\"}")), ERR_OK);
+    assert_int_equal(w->session.outcome.stay_away_ms, 0);
+}
+
 /* The confirmation is owed over power cuts and visits, and comes first. */
 static void test_confirmation_is_owed(void **state)
 {
@@ -686,6 +702,7 @@ int main(void)
         T(test_repeats_are_identical),
         T(test_waits_and_broken_connections),
         T(test_visit_is_bounded),
+        T(test_put_off_bootstrap),
         T(test_confirmation_is_owed),
         T(test_owed_confirmation_then_heartbeat),
         T(test_refused_confirmation_goes_back),

@@ -63,6 +63,9 @@ static void put_off(struct device_session *s, const struct device_http_answer *a
         return;
     }
     again(s, wait, a->status == 202 ? ERR_TIMEOUT : ERR_UNAVAILABLE, why);
+    if (s->done && told) {
+        s->outcome.stay_away_ms = wait;
+    }
     if (s->done && told && s->exchange == DEVICE_HEARTBEAT &&
         device_heartbeat_defer(s->device, wait) != ERR_OK) { /* come when told, not later */
         session_finish_storage(s, ERR_INTERNAL);

@@ -38,6 +38,7 @@ struct device_outcome {
     bool first;                 /* ... the first one of this device's bootstrap, not ordered work */
     char kind[DEVICE_WORD_MAX]; /* of the work that came with the heartbeat; "" */
     unsigned retries;           /* requests sent again */
+    int64_t stay_away_ms;       /* the server asked not to be called for so long from now; 0 */
 };
 
 struct device_session {
