@@ -216,6 +216,10 @@ static err_t load(struct app *app, struct fault *fault)
     memcpy(app->door.ratchet_key.bytes, key.bytes, sizeof app->door.ratchet_key.bytes);
     app->door.clock = &clock_system;
     app->door.exchange_deadline_ms = (uint32_t)config->exchange_deadline_ms;
+    app->door.vouch = (struct vouch_rules){.unvouched_max = config->unvouched_max,
+                                           .unvouched_window_ms = config->unvouched_window_ms,
+                                           .sightings_max = config->sightings_max,
+                                           .sighting_ttl_ms = config->sighting_ttl_ms};
     err_t e = read_server_ca(config->server_ca, &app->door.server_ca, fault);
     return e == ERR_OK ? identity_rules_new(config->manufacturers, &app->rules, fault) : e;
 }

@@ -29,9 +29,9 @@ static const struct config_row rows[] = {
         "How long a signed exchange waits for its owner before the device is told to come back."),
     CONFIG_INT(T, threads, "device.threads", "2", 1, 64, "threads", "Event loops of the door."),
     CONFIG_INT(T, lanes, "device.lanes", "1", 1, DOOR_LANES_MAX, "connections",
-               "Redis connections that look heartbeats up."),
-    CONFIG_INT(T, queue_max, "device.queue", "20000", 100, 1000000, "heartbeats",
-               "Heartbeats that may wait for Redis; more get 503."),
+               "Redis connections that look devices up."),
+    CONFIG_INT(T, queue_max, "device.queue", "20000", 100, 1000000, "messages",
+               "Messages that may wait for Redis; more get 503."),
     CONFIG_INT(T, connections_max, "device.connections", "10000", 10, 1000000, "connections",
                "Open connections; more are not accepted."),
     CONFIG_INT(T, connections_per_address, "device.connections_per_address", "0", 0, 1000000,
@@ -39,6 +39,16 @@ static const struct config_row rows[] = {
                "Open connections from one address; 0: no limit, for fleets behind one NAT."),
     CONFIG_INT(T, accept_rate, "device.accept_rate", "2000", 0, 1000000, "connections/s",
                "New connections per second before TLS; 0: no limit."),
+    CONFIG_INT(
+        T, unvouched_max, "device.unvouched_max", "1000", 0, 1000000, "devices",
+        "Devices that nobody vouches for (not known yet, and no known profile) whose messages "
+        "may reach the log in one window, over all replicas; 0: none ever."),
+    CONFIG_DURATION(T, unvouched_window_ms, "device.unvouched_window", "1h", 1000, 604800000,
+                    "How long such a window lasts; it begins with its first device."),
+    CONFIG_INT(T, sightings_max, "device.sightings_max", "10000", 0, 1000000, "devices",
+               "Devices over that budget that Redis keeps note of; the longest unseen go first."),
+    CONFIG_DURATION(T, sighting_ttl_ms, "device.sighting_ttl", "7d", 1000, 31536000000,
+                    "How long such a note is kept after the device was last seen."),
 };
 
 const struct config_spec config_spec = {

@@ -22,6 +22,10 @@ struct config {
     int64_t connections_max;
     int64_t connections_per_address;
     int64_t accept_rate;
+    int64_t unvouched_max;
+    int64_t unvouched_window_ms;
+    int64_t sightings_max;
+    int64_t sighting_ttl_ms;
 };
 
 extern const struct config_spec config_spec;

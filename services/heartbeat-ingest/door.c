@@ -29,11 +29,22 @@ void door_metrics_init(struct door_metrics *m, struct metrics *registry)
     m->unanswered =
         metrics_counter(registry, "fleetseal_device_exchanges_unanswered_total",
                         "Signed exchanges whose owner did not answer in time.", METRIC_NO_LABELS);
+    m->admitted = metrics_counter(registry, "fleetseal_unvouched_total",
+                                  "Signed messages of devices that nobody vouches for.",
+                                  METRIC_LABELS({"outcome", "admitted"}));
+    m->sighted = metrics_counter(registry, "fleetseal_unvouched_total",
+                                 "Signed messages of devices that nobody vouches for.",
+                                 METRIC_LABELS({"outcome", "sighted"}));
 }
 
 int32_t door_partition(const struct door *door, const struct identity *who)
 {
     return partition_of(span_str(who->uid_text), door->partitions);
+}
+
+struct lane *door_lane(const struct door *door, const struct identity *who)
+{
+    return door->lanes[who->uid[0] % door->lane_count];
 }
 
 void door_routes(struct door *door, struct http_route routes[DOOR_ROUTES])

@@ -5,12 +5,14 @@
 #ifndef HEARTBEAT_INGEST_DOOR_H
 #define HEARTBEAT_INGEST_DOOR_H
 
+#include "beat.h"
 #include "common/http_server.h"
 #include "common/kafka_producer.h"
 #include "common/reply_waiter.h"
 #include "identity.h"
 #include "lane.h"
 #include "ratchet.h"
+#include "vouch_lookup.h"
 
 #define DOOR_LANES_MAX 8
 
@@ -18,6 +20,7 @@ struct door_metrics {
     struct metric *beats[BEAT_COUNT];
     struct metric *forks, *adopted, *bad_tokens, *records_dropped;
     struct metric *exchanges[DEVICE_EXCHANGE_COUNT], *unanswered;
+    struct metric *admitted, *sighted; /* messages of devices that nobody vouches for */
 };
 
 struct door {
@@ -30,6 +33,7 @@ struct door {
     struct kafka_producer *records; /* borrowed: heartbeat records, nobody waits for them */
     char *server_ca;                /* PEM that devices get at bootstrap; "" for none; owned */
     uint32_t exchange_deadline_ms;
+    struct vouch_rules vouch;
     struct door_metrics metrics;
 };
 
@@ -37,6 +41,9 @@ void door_metrics_init(struct door_metrics *m, struct metrics *registry);
 
 /* The partition of the caller's aggregate. */
 int32_t door_partition(const struct door *door, const struct identity *who);
+
+/* The lane that serves the caller. */
+struct lane *door_lane(const struct door *door, const struct identity *who);
 
 /* Handlers; ctx is the struct door. */
 void heartbeat_route(struct http_request *req, void *ctx);

@@ -1,7 +1,8 @@
 /*
  * Bootstrap, pick-up and confirm: the device's signed message goes to its owner as it came, and the
  * owner's verdict comes back. The door adds nothing that is believed: ca-signer checks signature
- * and key itself.
+ * and key itself. What the door decides is whether a stranger's message reaches the log at all
+ * (vouch.h).
  */
 #include <stdio.h>
 
@@ -11,6 +12,7 @@
 #include "door.h"
 #include "proto/device_request.h"
 #include "proto/envelope.h"
+#include "proto/registry.h"
 #include "proto/topics.h"
 
 #define REQUEST_BYTES  ((size_t)64 * 1024)
@@ -19,13 +21,27 @@
 #define ANSWER_LIMITS  ((struct json_limits){ANSWER_BYTES, 8, 1024})
 #define PAYLOAD_LIMITS ((struct json_limits){(size_t)DEVICE_REQUEST_MAX, 4, 64})
 
-/* A signed exchange that waits for its owner. */
+#define LOOK_MS                                                                                    \
+    10000 /* longest that Redis may leave a message waiting, behind its own time limits */
+
+/* A signed exchange on its way: through a lane, then to its owner. */
 struct exchange {
+    struct vouch_lookup look;
     struct door *door;
     enum device_exchange kind;
     struct http_ticket *ticket;
+    struct identity who;
     char operation[UUID_TEXT_SIZE]; /* "" at bootstrap */
+    char id[UUID_TEXT_SIZE];        /* of the request */
+    struct buf request;
 };
+
+static void exchange_free(struct exchange *x)
+{
+    buf_deinit(&x->request);
+    free(x);
+}
+CLEANUP_DEFINE(struct exchange *, exchange_free);
 
 /* ---- the answer ---- */
 
@@ -112,7 +128,7 @@ static void done(void *ctx, enum reply_outcome outcome, struct span reply)
         finish(x, http_response_fault(ERR_UNAVAILABLE, NULL));
         break;
     }
-    free(x);
+    exchange_free(x);
 }
 
 /* The server's own deadline lies behind the waiter's: it only speaks when the process is going down
@@ -131,7 +147,8 @@ struct message {
     const struct identity *who;
     enum device_exchange kind;
     struct span payload;
-    char operation[UUID_TEXT_SIZE]; /* "" for none */
+    char operation[UUID_TEXT_SIZE];    /* "" for none */
+    char profile[DEVICE_PROFILE_SIZE]; /* "" for none */
     uint64_t sequence;
     uint8_t signature[DEVICE_SIGNATURE_MAX];
     size_t signature_len;
@@ -217,6 +234,7 @@ static err_t take_payload(struct message *m, struct fault *fault)
     switch (m->kind) {
     case DEVICE_BOOTSTRAP:
         e = check_uid(m, payload->bootstrap.uid, fault);
+        memcpy(m->profile, payload->bootstrap.profile, sizeof m->profile);
         break;
     case DEVICE_PICKUP:
         uuid_format(&payload->pickup.operation, m->operation);
@@ -280,31 +298,122 @@ static err_t encode(const struct door *door, struct http_request *req, const str
     return envelope_encode(&envelope, body, to);
 }
 
-static void send(struct door *door, struct http_request *req, const struct message *m)
+/* ---- from the lane to the owner ---- */
+
+static void refuse(struct exchange *x, err_t e, const char *code, const char *text,
+                   uint32_t retry_after_s)
 {
+    struct fault fault = {0};
+    (void)fault_set(&fault, e, code, "", "%s", text);
+    struct http_response *response = http_response_fault(e, &fault);
+    if (retry_after_s > 0) {
+        http_response_set_retry_after(response, retry_after_s);
+    }
+    finish(x, response);
+    exchange_free(x);
+}
+
+static void send(struct exchange *x)
+{
+    /* The answer may come, and `x` be gone, before the call below returns: a repeated message has
+     * its answer already. */
+    CLEANUP_BUF struct buf request = x->request;
+    x->request = BUF_INIT(0);
+    char uid[DEVICE_UID_SIZE];
     char id[UUID_TEXT_SIZE];
-    CLEANUP_BUF struct buf value = BUF_INIT(REQUEST_BYTES);
-    request_id(m, id);
-    err_t e = encode(door, req, m, id, &value);
+    memcpy(uid, x->who.uid_text, sizeof uid);
+    memcpy(id, x->id, sizeof id);
+    struct door *door = x->door;
+    const struct kafka_record record = {.topic = TOPIC_DEVICE_REQUESTS,
+                                        .partition = x->look.partition,
+                                        .key = span_str(uid),
+                                        .value = buf_span(&request)};
+    metric_inc(door->metrics.exchanges[x->kind]);
+    err_t e =
+        reply_waiter_send(door->waiter, &record, id, (int)door->exchange_deadline_ms, done, x);
+    if (e != ERR_OK) {
+        refuse(x, ERR_UNAVAILABLE, "unavailable", "the request cannot be stored now", 0);
+    }
+}
+
+static void sighted(struct exchange *x)
+{
+    uint32_t random = 0;
+    random_bytes(&random, sizeof random);
+    metric_inc(x->door->metrics.sighted);
+    log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = x->who.uid_text},
+                "unvouched_device_sighted",
+                LOG_STR("profile", x->look.profile[0] != 0 ? "unknown" : "none"));
+    refuse(x, ERR_BUSY, "not_vouched",
+           "this device is not known here, nor is a profile sealed into it, and more such devices "
+           "are calling than may be registered: wait as Retry-After says",
+           vouch_retry_after(x->look.left_ms, x->door->vouch.unvouched_window_ms, random));
+}
+
+static void looked_up(struct lane_job *job)
+{
+    struct exchange *x = job->ctx;
+    if (job->result != ERR_OK) {
+        refuse(x, ERR_UNAVAILABLE, "unavailable", "the device's state cannot be read now", 0);
+        return;
+    }
+    switch (vouch_judge(&x->look.facts)) {
+    case VOUCH_ADMITTED:
+        metric_inc(x->door->metrics.admitted);
+        send(x);
+        break;
+    case VOUCH_KNOWN:
+        send(x);
+        break;
+    case VOUCH_SIGHTED:
+        sighted(x);
+        break;
+    case VOUCH_REBUILD:
+        refuse(x, ERR_UNAVAILABLE, "unavailable",
+               "the state of devices or profiles is being rebuilt", 0);
+        break;
+    }
+}
+
+/* ---- from the request to the lane ---- */
+
+static struct exchange *exchange_new(struct door *door, const struct message *m)
+{
+    struct exchange *x = xcalloc(1, sizeof *x);
+    uint32_t hash = 0;
+    x->door = door;
+    x->kind = m->kind;
+    x->who = *m->who;
+    x->request = BUF_INIT(REQUEST_BYTES);
+    memcpy(x->operation, m->operation, sizeof x->operation);
+    request_id(m, x->id);
+    x->look =
+        (struct vouch_lookup){.job = {.question = &vouch_question, .done = looked_up, .ctx = x},
+                              .rules = &door->vouch,
+                              .partition = door_partition(door, m->who),
+                              .now_ms = clock_now_ms(door->clock)};
+    memcpy(x->look.uid, m->who->uid, sizeof x->look.uid);
+    memcpy(x->look.profile, m->profile, sizeof x->look.profile);
+    if (registry_profile_hint(m->profile, &hash) == ERR_OK) {
+        x->look.profile_partition = (int32_t)(hash % (uint32_t)door->partitions);
+    } /* else no profile of ours: it is not in any partition */
+    return x;
+}
+
+static void ask(struct door *door, struct http_request *req, const struct message *m)
+{
+    CLEANUP(exchange_free) struct exchange *x = exchange_new(door, m);
+    err_t e = encode(door, req, m, x->id, &x->request);
     if (e != ERR_OK) {
         http_reply_fault(req, e, NULL);
         return;
     }
-    const struct kafka_record record = {.topic = TOPIC_DEVICE_REQUESTS,
-                                        .partition = door_partition(door, m->who),
-                                        .key = span_str(m->who->uid_text),
-                                        .value = buf_span(&value)};
-    struct exchange *x = xcalloc(1, sizeof *x);
-    x->door = door;
-    x->kind = m->kind;
-    memcpy(x->operation, m->operation, sizeof x->operation);
-    x->ticket = http_suspend(req, door->exchange_deadline_ms * 2, too_late);
-    metric_inc(door->metrics.exchanges[m->kind]);
-    e = reply_waiter_send(door->waiter, &record, id, (int)door->exchange_deadline_ms, done, x);
-    if (e != ERR_OK) {
-        finish(x, http_response_fault(ERR_UNAVAILABLE, NULL));
-        free(x);
+    x->ticket = http_suspend(req, LOOK_MS + door->exchange_deadline_ms * 2, too_late);
+    if (lane_ask(door_lane(door, &x->who), &x->look.job) != ERR_OK) {
+        refuse(TAKE(x), ERR_UNAVAILABLE, "unavailable", "too many messages at once", 0);
+        return;
     }
+    (void)TAKE(x);
 }
 
 static void exchange_route(struct http_request *req, struct door *door, enum device_exchange kind)
@@ -320,7 +429,7 @@ static void exchange_route(struct http_request *req, struct door *door, enum dev
         http_reply_fault(req, e, &fault);
         return;
     }
-    send(door, req, &m);
+    ask(door, req, &m);
 }
 
 void bootstrap_route(struct http_request *req, void *ctx)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "beat_lookup.h"
 #include "common/id.h"
 #include "common/log.h"
 #include "door.h"
@@ -12,7 +13,7 @@
 
 /* A heartbeat on its way through a lane. */
 struct beat {
-    struct lane_job job;
+    struct beat_lookup look;
     struct door *door;
     struct lane *lane;
     struct http_ticket *ticket;
@@ -44,16 +45,16 @@ static void answer_fault(struct beat *b, err_t e, const char *code, const char *
 static void write_record(const struct beat *b)
 {
     struct heartbeat record = {
-        .type = HEARTBEAT_TYPE, .time_ms = b->job.now_ms, .sequence = b->job.sequence};
+        .type = HEARTBEAT_TYPE, .time_ms = b->look.now_ms, .sequence = b->look.sequence};
     memcpy(record.uid, b->who.uid_text, sizeof record.uid);
     memcpy(record.installed, b->request.installed, sizeof record.installed);
-    memcpy(record.accepted, b->job.guard.accepted, sizeof record.accepted);
+    memcpy(record.accepted, b->look.guard.accepted, sizeof record.accepted);
     CLEANUP_BUF struct buf value = BUF_INIT(RECORD_BYTES);
     if (codec_encode(&heartbeat_table, &record, &value) != ERR_OK) {
         abort(); /* our own struct, our own table */
     }
     const struct kafka_record out = {.topic = TOPIC_HEARTBEATS,
-                                     .partition = b->job.partition,
+                                     .partition = b->look.partition,
                                      .key = span_str(b->who.uid_text),
                                      .value = buf_span(&value)};
     if (kafka_producer_produce(b->door->records, &out) != ERR_OK) {
@@ -63,28 +64,28 @@ static void write_record(const struct beat *b)
 
 static void note_ratchet(const struct beat *b)
 {
-    if (b->job.verdict != BEAT_OPENED || b->job.ratchet == RATCHET_FINE) {
+    if (b->look.verdict != BEAT_OPENED || b->look.ratchet == RATCHET_FINE) {
         return;
     }
-    bool fork = b->job.ratchet == RATCHET_FORK;
+    bool fork = b->look.ratchet == RATCHET_FORK;
     metric_inc(fork ? b->door->metrics.forks : b->door->metrics.adopted);
     if (fork) {
         log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = b->who.uid_text},
-                    "ratchet_fork", LOG_INT("sequence", b->job.sequence));
+                    "ratchet_fork", LOG_INT("sequence", b->look.sequence));
     }
 }
 
 static void answer_accepted(struct beat *b)
 {
     CLEANUP(device_free) struct device *device = NULL;
-    if (device_unpack_bare(span_str(b->who.uid_text), b->job.record, &device) != ERR_OK) {
+    if (device_unpack_bare(span_str(b->who.uid_text), b->look.record, &device) != ERR_OK) {
         answer_fault(b, ERR_INTERNAL, "internal_error", "the device's record cannot be read", 0);
         return;
     }
     uint8_t token[RATCHET_TOKEN_BYTES];
     uint32_t random = 0;
     random_bytes(&random, sizeof random);
-    ratchet_issue(&b->door->ratchet_key, b->job.uid, b->job.guard.accepted, token);
+    ratchet_issue(&b->door->ratchet_key, b->look.uid, b->look.guard.accepted, token);
     CLEANUP_BUF struct buf body = BUF_INIT(BEAT_ANSWER_MAX);
     err_t e = beat_answer(device, beat_next_s(device->settings.heartbeat_interval_s, random), token,
                           &body);
@@ -92,15 +93,15 @@ static void answer_accepted(struct beat *b)
         answer_fault(b, ERR_INTERNAL, "internal_error", "the answer does not fit", 0);
         return;
     }
-    if (b->job.verdict == BEAT_OPENED) {
+    if (b->look.verdict == BEAT_OPENED) {
         write_record(b);
         if (b->request.has_result) {
             /* Only now: what is refused must not reach the owner's topic, and a repeat was told
              * before. */
-            door_report_failure(b->door, &b->who, b->job.sequence, &b->request.result);
+            door_report_failure(b->door, &b->who, b->look.sequence, &b->request.result);
         }
-        if ((int64_t)b->job.guard.flood_s != device->settings.flood_interval_s) {
-            lane_set_flood(b->lane, b->job.uid, (uint32_t)device->settings.flood_interval_s);
+        if ((int64_t)b->look.guard.flood_s != device->settings.flood_interval_s) {
+            lane_set_flood(b->lane, b->look.uid, (uint32_t)device->settings.flood_interval_s);
         }
     }
     finish(b, http_response_json(200, &body));
@@ -108,9 +109,9 @@ static void answer_accepted(struct beat *b)
 
 static void answer(struct beat *b)
 {
-    metric_inc(b->door->metrics.beats[b->job.verdict]);
+    metric_inc(b->door->metrics.beats[b->look.verdict]);
     note_ratchet(b);
-    switch (b->job.verdict) {
+    switch (b->look.verdict) {
     case BEAT_OPENED:
     case BEAT_REPEATED:
         answer_accepted(b);
@@ -118,7 +119,7 @@ static void answer(struct beat *b)
     case BEAT_FLOOD:
         answer_fault(b, ERR_BUSY, "heartbeat_too_early",
                      "the last heartbeat was too short a while ago: wait as Retry-After says",
-                     beat_retry_after(&b->job.guard, b->job.now_ms));
+                     beat_retry_after(&b->look.guard, b->look.now_ms));
         return;
     case BEAT_STALE:
         answer_fault(b, ERR_STALE, "stale_sequence",
@@ -160,13 +161,13 @@ static err_t take_token(struct beat *b, struct fault *fault)
         return ERR_OK;
     }
     err_t e = ratchet_open(&b->door->ratchet_key, b->who.uid,
-                           span_of(b->request.token, b->request.token_len), &b->job.token);
+                           span_of(b->request.token, b->request.token_len), &b->look.token);
     if (e != ERR_OK) {
         metric_inc(b->door->metrics.bad_tokens);
         return fault_set(fault, ERR_FORBIDDEN, "bad_token", "token",
                          "was not made by this service for this device");
     }
-    b->job.has_token = true;
+    b->look.has_token = true;
     return ERR_OK;
 }
 
@@ -181,13 +182,12 @@ static err_t prepare(struct http_request *req, struct door *door, struct beat *b
     if (e == ERR_OK) {
         e = take_token(b, fault);
     }
-    memcpy(b->job.uid, b->who.uid, sizeof b->job.uid);
-    b->job.partition = door_partition(door, &b->who);
-    b->job.sequence = b->request.sequence;
-    b->job.now_ms = clock_now_ms(door->clock);
-    b->job.done = done;
-    b->job.ctx = b;
-    b->lane = door->lanes[b->job.uid[0] % door->lane_count];
+    memcpy(b->look.uid, b->who.uid, sizeof b->look.uid);
+    b->look.partition = door_partition(door, &b->who);
+    b->look.sequence = b->request.sequence;
+    b->look.now_ms = clock_now_ms(door->clock);
+    b->look.job = (struct lane_job){.question = &beat_question, .done = done, .ctx = b};
+    b->lane = door_lane(door, &b->who);
     return e;
 }
 
@@ -202,7 +202,7 @@ void heartbeat_route(struct http_request *req, void *ctx)
         return;
     }
     b->ticket = http_suspend(req, DEADLINE_MS, too_late);
-    e = lane_ask(b->lane, &b->job);
+    e = lane_ask(b->lane, &b->look.job);
     if (e != ERR_OK) {
         answer_fault(b, e == ERR_BUSY ? ERR_UNAVAILABLE : e, "unavailable",
                      "too many heartbeats at once", 5);

@@ -1,51 +1,23 @@
 #include "lane.h"
 
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 
+#include "beat_lookup.h"
 #include "common/log.h"
 #include "common/queue.h"
-#include "common/view.h"
-#include "proto/topics.h"
+#include "vouch_lookup.h"
 
 #define BATCH_MAX   256
 #define WAIT_MS     100
-#define KEY_BYTES   128
 #define SETTING_MAX 512
-
-/*
- * KEYS: view record, view mark, guard. ARGV: now (ms), sequence, nonce ("" without a token),
- * parent. Answers {verdict, ratchet, guard, stored record}; the numbers are those of beat.h and
- * ratchet.h. The guard is time | sequence | accepted nonce | flood interval (proto/heartbeat.h). A
- * clock that stepped back opens the gate rather than shut it.
- */
-static struct redis_script beat_script =
-    REDIS_SCRIPT("local m = redis.call('HMGET', ARGV[6], 'log', 'part') "
-                 "if not m[1] then return {5, 0, '', ''} end "
-                 "local rec = redis.call('GET', ARGV[5]) "
-                 "if not rec then return {m[2] and 5 or 4, 0, '', ''} end "
-                 "local zero = string.rep('\\0', 8) "
-                 "local last, seq, acc, flood = 0, 0, zero, 0 "
-                 "local g = redis.call('GET', KEYS[1]) "
-                 "if g and #g == 28 then last, seq, acc, flood = struct.unpack('>I8I8c8I4', g) "
-                 "else g = false end "
-                 "local now, s, r = tonumber(ARGV[1]), tonumber(ARGV[2]), 0 "
-                 "if g and s == seq then return {1, 0, g, rec} end "
-                 "if s < seq then return {3, 0, g, ''} end "
-                 "if last <= now and now < last + flood * 1000 then return {2, 0, g, ''} end "
-                 "if ARGV[3] == '' then if acc ~= zero then r = 2 end "
-                 "elseif acc == zero then r = 1 acc = ARGV[3] "
-                 "elseif ARGV[3] == acc or ARGV[4] == acc then acc = ARGV[3] "
-                 "else r = 2 end "
-                 "g = struct.pack('>I8I8c8I4', now, s, acc, flood) "
-                 "redis.call('SET', KEYS[1], g) "
-                 "return {0, r, g, rec}");
 
 /* KEYS: guard. ARGV: 4 bytes of flood interval. Only a guard that is there. */
 static struct redis_script flood_script =
     REDIS_SCRIPT("if redis.call('STRLEN', KEYS[1]) == 28 then "
                  "redis.call('SETRANGE', KEYS[1], 24, ARGV[1]) end return 1");
+
+/* Every question that is asked: their scripts are loaded at each connect. */
+static const struct lane_question *const questions[] = {&beat_question, &vouch_question};
 
 struct lane_setting {
     uint8_t uid[DEVICE_UID_BYTES];
@@ -68,66 +40,16 @@ static void finish(struct lane_job *job, err_t result)
     job->done(job);
 }
 
-static err_t append(struct lane *lane, const struct lane_job *job)
-{
-    char now[24];
-    char sequence[24];
-    uint8_t guard_key[HEARTBEAT_GUARD_KEY];
-    CLEANUP_BUF struct buf record_key = BUF_INIT(KEY_BYTES);
-    CLEANUP_BUF struct buf mark_key = BUF_INIT(KEY_BYTES);
-    (void)snprintf(now, sizeof now, "%" PRId64, job->now_ms);
-    (void)snprintf(sequence, sizeof sequence, "%" PRId64, job->sequence);
-    heartbeat_guard_key(job->uid, guard_key);
-    err_t e =
-        view_key(VIEW_DEVICE, job->partition, span_of(job->uid, sizeof job->uid), &record_key);
-    if (e == ERR_OK) {
-        e = view_mark_key(VIEW_DEVICE, job->partition, &mark_key);
-    }
-    if (e != ERR_OK) {
-        return e;
-    }
-    const struct span key = span_of(guard_key, sizeof guard_key);
-    const struct span args[] = {
-        span_str(now),
-        span_str(sequence),
-        job->has_token ? span_of(job->token.nonce, sizeof job->token.nonce) : span_of("", 0),
-        job->has_token ? span_of(job->token.parent, sizeof job->token.parent) : span_of("", 0),
-        buf_span(&record_key),
-        buf_span(&mark_key),
-    };
-    return redis_append_script(lane->redis, &beat_script, &key, 1, args,
-                               sizeof args / sizeof args[0]);
-}
-
-static err_t take_reply(struct lane_job *job, const struct redis_reply *reply)
-{
-    int64_t verdict = 0;
-    int64_t ratchet = 0;
-    if (redis_reply_count(reply) != 4 || !redis_reply_integer(redis_reply_at(reply, 0), &verdict) ||
-        !redis_reply_integer(redis_reply_at(reply, 1), &ratchet) || verdict < 0 ||
-        verdict >= BEAT_COUNT) {
-        return ERR_INTERNAL;
-    }
-    job->verdict = (enum beat_verdict)verdict;
-    job->ratchet = (enum ratchet_verdict)ratchet;
-    struct span guard = redis_reply_span(redis_reply_at(reply, 2));
-    struct span record = redis_reply_span(redis_reply_at(reply, 3));
-    if (guard.len > 0 && heartbeat_guard_decode(guard, &job->guard) != ERR_OK) {
-        return ERR_INTERNAL;
-    }
-    return record.len > 0 ? view_value_payload(record, &job->record) : ERR_OK;
-}
-
 static void collect(struct lane *lane, struct lane_job *job)
 {
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
     err_t e = redis_collect(lane->redis, &reply);
     if (e == ERR_OK) {
-        e = take_reply(job, reply);
+        e = job->question->take(job, reply);
     }
     if (e != ERR_OK) {
         metric_inc(lane->failed);
-        log_limited(LOG_LEVEL_WARN, NULL, "heartbeat_lookup_failed", LOG_ERR("error", e),
+        log_limited(LOG_LEVEL_WARN, NULL, "lookup_failed", LOG_ERR("error", e),
                     LOG_STR("redis", redis_error_text(lane->redis)));
     }
     finish(job, e); /* the record inside the reply lives until `done` has returned */
@@ -157,7 +79,7 @@ static void serve(struct lane *lane, struct lane_job **jobs, size_t count)
     size_t settings = append_settings(lane);
     err_t results[BATCH_MAX];
     for (size_t i = 0; i < count; i++) {
-        results[i] = append(lane, jobs[i]);
+        results[i] = jobs[i]->question->append(lane->redis, jobs[i]);
     }
     for (size_t i = 0; i < settings; i++) {
         CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
@@ -198,16 +120,18 @@ err_t lane_start(const struct lane_options *options, struct lane **ret)
 {
     struct lane *lane = xcalloc(1, sizeof *lane);
     lane->redis = redis_new(options->redis);
-    redis_register_script(lane->redis, &beat_script);
+    for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
+        redis_register_script(lane->redis, questions[i]->script);
+    }
     redis_register_script(lane->redis, &flood_script);
     lane->queue = queue_new(options->queue_max);
     const struct metric_label *labels = METRIC_LABELS({"lane", options->name});
-    lane->asked = metrics_counter(options->metrics, "fleetseal_heartbeat_lookups_total",
-                                  "Heartbeats looked up in Redis.", labels);
-    lane->batches = metrics_counter(options->metrics, "fleetseal_heartbeat_batches_total",
+    lane->asked = metrics_counter(options->metrics, "fleetseal_lookups_total",
+                                  "Questions about devices put to Redis.", labels);
+    lane->batches = metrics_counter(options->metrics, "fleetseal_lookup_batches_total",
                                     "Round trips for them.", labels);
-    lane->failed = metrics_counter(options->metrics, "fleetseal_heartbeat_lookup_errors_total",
-                                   "Heartbeats Redis had no answer for.", labels);
+    lane->failed = metrics_counter(options->metrics, "fleetseal_lookup_errors_total",
+                                   "Questions Redis had no answer for.", labels);
     lane->started = pthread_create(&lane->thread, NULL, run, lane) == 0;
     if (!lane->started) {
         lane_stop(lane);

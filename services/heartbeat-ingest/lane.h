@@ -1,33 +1,33 @@
 /*
- * A lane: one thread with one Redis connection that takes waiting heartbeats in batches and asks
- * Redis about all of them in one round trip. In one Lua call per heartbeat the device's view
- * record, the view's mark and the guard are read, and the guard is moved on, atomically. Several
- * lanes may run; any of them serves any device.
+ * A lane: one thread with one Redis connection that takes waiting questions about devices in
+ * batches and asks Redis about all of them in one round trip. What is asked, and what the answer
+ * means, is the question's own (beat_lookup.h, vouch_lookup.h). Several lanes may run; any of them
+ * serves any device.
  */
 #ifndef HEARTBEAT_INGEST_LANE_H
 #define HEARTBEAT_INGEST_LANE_H
 
-#include "beat.h"
-#include "common/clock.h"
 #include "common/metrics.h"
 #include "common/redis.h"
+#include "proto/device_protocol.h"
 
 struct lane;
+struct lane_job;
 
-/* One question and its answer. The asker fills the first half, the lane the second. */
+/* A kind of question: one script, called once. Both run on the lane's thread and never block. */
+struct lane_question {
+    struct redis_script *script;
+    /* Queues the one call of the script. */
+    err_t (*append)(struct redis *redis, const struct lane_job *job);
+    /* Reads its reply, which lives until `done` has returned. ERR_INTERNAL: not what the script
+     * answers. */
+    err_t (*take)(struct lane_job *job, const struct redis_reply *reply);
+};
+
+/* The first member of what is asked. */
 struct lane_job {
-    uint8_t uid[DEVICE_UID_BYTES];
-    int32_t partition;
-    int64_t sequence;
-    int64_t now_ms;
-    bool has_token;
-    struct ratchet_token token;
-
-    err_t result; /* ERR_OK, ERR_UNAVAILABLE */
-    enum beat_verdict verdict;
-    enum ratchet_verdict ratchet;
-    struct heartbeat_guard guard; /* as it stands now */
-    struct span record; /* packed device, lives during `done`; ptr NULL unless opened or repeated */
+    const struct lane_question *question;
+    err_t result; /* ERR_OK, ERR_UNAVAILABLE, ERR_STOPPING, ERR_INTERNAL */
 
     /* Called once, on the lane's thread; must not block. Owns the job from then on. */
     void (*done)(struct lane_job *job);
@@ -36,7 +36,7 @@ struct lane_job {
 
 struct lane_options {
     const struct redis_config *redis; /* copied */
-    size_t queue_max;                 /* heartbeats waiting; more are refused */
+    size_t queue_max;                 /* questions waiting; more are refused */
     struct metrics *metrics;          /* borrowed */
     const char *name;
 };
