@@ -116,6 +116,14 @@ static const struct codec_field settings_fields[] = {
 static const struct codec_table settings_table =
     CODEC_TABLE(struct device_settings, settings_fields);
 
+static const struct codec_field fork_fields[] = {
+#define T struct device_fork
+    {CODEC_TIME(T, at_ms, "at", REQ)},
+    {CODEC_I64_TEXT(T, sequence, "sequence", REQ, 1, INT64_MAX)},
+#undef T
+};
+static const struct codec_table fork_table = CODEC_TABLE(struct device_fork, fork_fields);
+
 static bool uid_rule(const void *member)
 {
     return device_uid_valid(span_str(member));
@@ -146,6 +154,7 @@ static const struct codec_field device_fields[] = {
     {CODEC_ARRAY(T, unconfirmed, unconfirmed_count, "unconfirmed", OMIT, 0, &unconfirmed_element)},
     {CODEC_OBJECT(T, operation, "operation", OMIT, &operation_table)},
     {CODEC_ARRAY(T, recent, recent_count, "recent", OMIT, 0, &recent_element)},
+    {CODEC_OBJECT(T, fork, "fork", OMIT, &fork_table)},
     {CODEC_TIME(T, updated_at_ms, "updated_at", REQ)},
 #undef T
 };

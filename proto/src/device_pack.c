@@ -28,7 +28,8 @@ enum flag {
     HAS_EXTRA = 1 << 11,
     HAS_ACTIVATED = 1 << 12,
     HAS_SETTINGS = 1 << 13, /* other than the defaults */
-    FLAGS_END = 1 << 14,
+    HAS_FORK = 1 << 14,
+    FLAGS_END = 1 << 15,
 };
 
 static unsigned flags_of(const struct device *d)
@@ -46,7 +47,8 @@ static unsigned flags_of(const struct device *d)
            (device_has_operation(d) ? HAS_OPERATION : 0U) |
            (d->unconfirmed_count > 0 ? HAS_UNCONFIRMED : 0U) |
            (d->recent_count > 0 ? HAS_RECENT : 0U) | (d->extra != NULL ? HAS_EXTRA : 0U) |
-           (d->activated_at_ms != 0 ? HAS_ACTIVATED : 0U) | (usual ? 0U : HAS_SETTINGS);
+           (d->activated_at_ms != 0 ? HAS_ACTIVATED : 0U) | (usual ? 0U : HAS_SETTINGS) |
+           (d->fork.at_ms != 0 ? HAS_FORK : 0U);
 }
 
 /* ---- texts with structure ---- */
@@ -104,12 +106,6 @@ static void unpack_id(struct unpacker *u, const struct device *d, unsigned form,
 }
 
 /* ---- parts ---- */
-
-/* A time behind its reference; damaged bytes may spell any difference, so the sum wraps. */
-static int64_t unpack_time(struct unpacker *u, int64_t reference_ms)
-{
-    return (int64_t)((uint64_t)reference_ms + (uint64_t)unpack_duration(u));
-}
 
 /* One byte in front of a certificate: the lowest two bits are the form of its operation id. */
 enum certificate_flag {
@@ -333,6 +329,10 @@ static void pack_identity(struct buf *to, const struct device *d, unsigned flags
         pack_signed(to, d->settings.heartbeat_interval_s);
         pack_signed(to, d->settings.flood_interval_s);
     }
+    if (flags & HAS_FORK) {
+        pack_duration(to, d->fork.at_ms - d->registered_at_ms);
+        pack_varint(to, (uint64_t)d->fork.sequence);
+    }
 }
 
 static void unpack_identity(struct unpacker *u, struct device *d, unsigned flags)
@@ -373,6 +373,10 @@ static void unpack_identity(struct unpacker *u, struct device *d, unsigned flags
         flags & HAS_SETTINGS ? unpack_signed(u) : DEVICE_HEARTBEAT_INTERVAL_DEFAULT_S;
     d->settings.flood_interval_s =
         flags & HAS_SETTINGS ? unpack_signed(u) : DEVICE_FLOOD_INTERVAL_DEFAULT_S;
+    if (flags & HAS_FORK) {
+        d->fork.at_ms = unpack_time(u, d->registered_at_ms);
+        d->fork.sequence = (int64_t)unpack_varint(u);
+    }
 }
 
 /* An idle device was last changed when it proved its certificate. */

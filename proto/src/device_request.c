@@ -86,6 +86,19 @@ static const struct codec_field failed_fields[] = {
 const struct codec_table device_failed_body_table =
     CODEC_TABLE(struct device_failed_body, failed_fields);
 
+const struct codec_name device_fork_token_names[] = {
+    {DEVICE_FORK_NO_TOKEN, "none"},
+    {DEVICE_FORK_OTHER_TOKEN, "other"},
+    {0, NULL},
+};
+static const struct codec_field fork_fields[] = {
+#define T struct device_fork_body
+    {CODEC_I64_TEXT(T, sequence, "sequence", REQ, 1, JSON_INTEGER_MAX)},
+    {CODEC_ENUM(T, token, "token", REQ, device_fork_token_names)},
+#undef T
+};
+const struct codec_table device_fork_body_table = CODEC_TABLE(struct device_fork_body, fork_fields);
+
 static const struct codec_field renew_fields[] = {
 #define T struct device_renew_body
     {CODEC_STR(T, uid, "uid", REQ, DEVICE_UID_LEN), CODEC_RULE(uid_rule, UID_WORDS)},

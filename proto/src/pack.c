@@ -98,6 +98,12 @@ int64_t unpack_duration(struct unpacker *u)
     return ms;
 }
 
+/* Damaged bytes may spell any difference, so the sum wraps. */
+int64_t unpack_time(struct unpacker *u, int64_t reference_ms)
+{
+    return (int64_t)((uint64_t)reference_ms + (uint64_t)unpack_duration(u));
+}
+
 void unpack_fixed(struct unpacker *u, void *out, size_t len)
 {
     if (u->bad || u->rest.len < len) {

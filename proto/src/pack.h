@@ -34,6 +34,8 @@ uint8_t unpack_u8(struct unpacker *u);
 uint64_t unpack_varint(struct unpacker *u);
 int64_t unpack_signed(struct unpacker *u);
 int64_t unpack_duration(struct unpacker *u);
+/* The time that lies a packed duration behind the reference. */
+int64_t unpack_time(struct unpacker *u, int64_t reference_ms);
 /* Exactly `len` bytes; zeros when there are not as many. */
 void unpack_fixed(struct unpacker *u, void *out, size_t len);
 /* Length and bytes, at most `max`. */

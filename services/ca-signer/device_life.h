@@ -13,6 +13,7 @@
 #define EVENT_UNKNOWN_PROFILE       "io.fleetseal.device.unknown_profile.v1"
 #define EVENT_SEALING_REFUSED       "io.fleetseal.device.sealing_refused.v1"
 #define EVENT_DUPLICATE             "io.fleetseal.device.duplicate.v1"
+#define EVENT_FORKED                "io.fleetseal.device.forked.v1"
 #define EVENT_CERTIFICATE_ISSUED    "io.fleetseal.certificate.issued.v1"
 #define EVENT_CERTIFICATE_INSTALLED "io.fleetseal.certificate.installed.v1"
 #define EVENT_CERTIFICATE_RENEWED   "io.fleetseal.certificate.renewed.v1"
@@ -26,6 +27,7 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
 void device_pickup(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_confirm(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_failed(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_forked(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_renew(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms);
 

@@ -1,6 +1,7 @@
 /* What others want of a device: a renewal, to be let in; and what it reports without a proof: that
  * its last work failed. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -230,6 +231,28 @@ static void take_reason(char out[DEVICE_WORD_MAX + 1], const char *said)
         }
     }
     out[len] = 0;
+}
+
+/* The door saw it and nobody signed it: it is told, and noted for the device's owner to judge. */
+void device_forked(const struct device *old, struct device_request *r, int64_t now_ms)
+{
+    const struct device_fork_body *fork = &r->of.fork;
+    if (old == NULL) {
+        outcome_refuse(&r->outcome, REFUSAL_UNKNOWN_DEVICE, "uid", "no such device");
+        return;
+    }
+    (void)outcome_answer(&r->outcome);
+    if (fork->sequence == old->fork.sequence) {
+        return; /* told already */
+    }
+    struct device *d = life_change(old, r, now_ms);
+    d->fork = (struct device_fork){.at_ms = now_ms, .sequence = fork->sequence};
+    char sequence[24];
+    (void)snprintf(sequence, sizeof sequence, "%" PRId64, fork->sequence);
+    cJSON *data = life_event_data(d);
+    json_add_text(data, "sequence", sequence);
+    json_add_text(data, "token", codec_name_of(device_fork_token_names, fork->token));
+    outcome_event(&r->outcome, EVENT_FORKED, NULL, data);
 }
 
 void device_failed(const struct device *old, struct device_request *r, int64_t now_ms)

@@ -15,6 +15,7 @@ static const struct {
     [DEVICE_ASKS_PICKUP] = {DEVICE_REQUEST_PICKUP, "pickup", &device_pickup_payload_table},
     [DEVICE_ASKS_CONFIRM] = {DEVICE_REQUEST_CONFIRM, "confirm", &device_confirm_payload_table},
     [DEVICE_SAYS_FAILED] = {DEVICE_REQUEST_FAILED, NULL, &device_failed_body_table},
+    [DEVICE_SEEN_FORKED] = {DEVICE_REQUEST_FORK, NULL, &device_fork_body_table},
     [DEVICE_ORDER_RENEW] = {DEVICE_REQUEST_RENEW, NULL, &device_renew_body_table},
     [DEVICE_ORDER_UNBLOCK] = {DEVICE_REQUEST_UNBLOCK, NULL, &device_unblock_body_table},
 };

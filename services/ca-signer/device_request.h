@@ -18,6 +18,7 @@ enum device_request_kind {
     DEVICE_ASKS_PICKUP,
     DEVICE_ASKS_CONFIRM,
     DEVICE_SAYS_FAILED,
+    DEVICE_SEEN_FORKED,
     DEVICE_ORDER_RENEW,
     DEVICE_ORDER_UNBLOCK,
     DEVICE_REQUEST_KINDS,
@@ -51,6 +52,7 @@ struct device_request {
         struct device_pickup_payload pickup;
         struct device_confirm_payload confirm;
         struct device_failed_body failed;
+        struct device_fork_body fork;
         struct device_renew_body renew;
         struct device_unblock_body unblock;
     } of;

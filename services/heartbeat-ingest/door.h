@@ -55,9 +55,11 @@ void confirm_route(struct http_request *req, void *ctx);
 #define DOOR_ROUTES 4
 void door_routes(struct door *door, struct http_route routes[DOOR_ROUTES]);
 
-/* Writes device.failed.v1: what the device said about its last work in the heartbeat of this
- * sequence. Nobody waits. */
-struct beat_result;
+/* Write to the device's owner; nobody waits. device.failed.v1: what the device said about its last
+ * work in the heartbeat of this sequence. device.fork.v1: that heartbeat's token, or lack of one,
+ * does not follow the last accepted one. */
+void door_report_fork(struct door *door, const struct identity *who, int64_t sequence,
+                      bool has_token);
 void door_report_failure(struct door *door, const struct identity *who, int64_t sequence,
                          const struct beat_result *result);
 

@@ -446,36 +446,3 @@ void confirm_route(struct http_request *req, void *ctx)
 {
     exchange_route(req, ctx, DEVICE_CONFIRM);
 }
-
-void door_report_failure(struct door *door, const struct identity *who, int64_t sequence,
-                         const struct beat_result *result)
-{
-    struct envelope envelope = {.type = DEVICE_REQUEST_FAILED,
-                                .time_ms = clock_now_ms(door->clock),
-                                .actor_kind = "device"};
-    char operation[UUID_TEXT_SIZE];
-    uuid_format(&result->operation, operation);
-    char number[24];
-    (void)snprintf(number, sizeof number, "%lld", (long long)sequence);
-    struct uuid id =
-        UUID_V5(span_str(who->uid_text), span_str("failed"), span_str(operation), span_str(number));
-    uuid_format(&id, envelope.id);
-    (void)snprintf(envelope.actor_id, sizeof envelope.actor_id, "%s", who->uid_text);
-    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(body, "operation", operation);
-    (void)cJSON_AddStringToObject(body, "reason", result->reason);
-    CLEANUP_BUF struct buf value = BUF_INIT(REQUEST_BYTES);
-    err_t e = envelope_encode(&envelope, body, &value);
-    const struct kafka_record record = {.topic = TOPIC_DEVICE_REQUESTS,
-                                        .partition = door_partition(door, who),
-                                        .key = span_str(who->uid_text),
-                                        .value = buf_span(&value)};
-    if (e == ERR_OK) {
-        e = kafka_producer_produce(door->records, &record);
-    }
-    if (e != ERR_OK) {
-        /* The device says it again at its next heartbeat. */
-        log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = who->uid_text},
-                    "failure_not_reported", LOG_ERR("error", e));
-    }
-}

@@ -72,6 +72,7 @@ static void note_ratchet(const struct beat *b)
     if (fork) {
         log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = b->who.uid_text},
                     "ratchet_fork", LOG_INT("sequence", b->look.sequence));
+        door_report_fork(b->door, &b->who, b->look.sequence, b->look.has_token);
     }
 }
 

@@ -6,6 +6,7 @@ import json
 import secrets
 import uuid
 
+import contract
 import harness
 import owners
 import pytest
@@ -293,6 +294,23 @@ def test_bootstrap_repeated_interrupted_and_copied(signer, stack, profile):
     copied = device.bootstrap()
     assert (copied["status"], copied["type"]) == (409, "already_bootstrapped")
     assert "device.duplicate.v1" in types(stack.events(device.uid))
+
+
+def test_fork_that_a_door_reports(signer, stack, profile):
+    device = owners.Device(stack, profile)
+    granted = device.bootstrap()["result"]
+    request = str(uuid.uuid4())
+    report = ("fleetseal.device.requests", "device.fork.v1", device.uid, {"sequence": "17", "token": "other"})
+    for _ in range(2):
+        assert stack.ask(*report, request=request, actor="device")["status"] == 200
+    told = [e for e in stack.events(device.uid) if e.headers["ce_type"].endswith("device.forked.v1")]
+    assert [e.json() for e in told] == [{"uid": device.uid, "profile": profile, "sequence": "17", "token": "other"}]
+    assert contract.Contract().problems(told[0]) == []
+    record = stack.records("fleetseal.device.state", device.uid)[-1]
+    assert record.json()["fork"]["sequence"] == "17" and contract.Contract().problems(record) == []
+    # It is carried on through the view, and takes nothing away from the device.
+    assert device.confirm(granted["operation"], granted["serial"])["status"] == 200
+    assert stack.records("fleetseal.device.state", device.uid)[-1].json()["fork"] == record.json()["fork"]
 
 
 def test_two_stages_unknown_profile_and_whitelist(signer, stack, domain, ca):

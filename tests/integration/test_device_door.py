@@ -558,7 +558,7 @@ def test_ratchet_follows_and_a_lost_answer_is_no_clone(door, rig):
     assert forks(door) == before
 
 
-def test_ratchet_tells_a_copy(door, rig):
+def test_ratchet_tells_a_copy(door, rig, owner):
     device = rig.known(flood_s=0)
     before = forks(door)
     first = device.beat().json()["token"]
@@ -566,8 +566,27 @@ def test_ratchet_tells_a_copy(door, rig):
     for _ in range(2):
         token = device.beat(token=token).json()["token"]
     assert forks(door) == before
+    assert owner.of(device) == []
     assert device.beat(token=first).status == 200
     assert forks(door) == before + 1
+    (record,) = harness.wait_until(lambda: owner.of(device))
+    assert contract.Contract().problems(record) == []
+    assert record.json()["type"] == "device.fork.v1"
+    assert record.json()["body"] == {"sequence": str(device.sequence), "token": "other"}
+
+
+def test_fork_is_reported_once_for_each_heartbeat_that_shows_it(door, rig, owner):
+    """Not for a repeat, nor for one that is refused. A device without any token, once it had one, is off its line too."""
+    device = rig.known(flood_s=0)
+    token = device.beat().json()["token"]
+    assert device.beat(token=token).status == 200
+    for _ in range(2):
+        assert device.heartbeat(sequence="50").status == 200
+    assert device.heartbeat(sequence="49").status == 409
+    harness.wait_until(lambda: owner.of(device))
+    probe = rig.known()
+    assert probe.exchange("pickup", payload_of(probe, "pickup")).status == 200
+    assert [r.json()["body"] for r in owner.of(device)] == [{"sequence": "50", "token": "none"}]
 
 
 @pytest.mark.parametrize("token", [b"x", b"\0" * 32, os.urandom(32), b"y" * 64])

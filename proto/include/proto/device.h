@@ -133,6 +133,12 @@ struct device_recent {
     char reason[DEVICE_WORD_MAX + 1];
 };
 
+/* Two devices show one identity: the last heartbeat that proved it. */
+struct device_fork {
+    int64_t at_ms; /* 0: never */
+    int64_t sequence;
+};
+
 struct device_settings {
     int64_t heartbeat_interval_s;
     int64_t flood_interval_s;
@@ -160,6 +166,7 @@ struct device {
     struct device_operation operation;
     struct device_recent recent[DEVICE_RECENT_MAX]; /* newest last */
     size_t recent_count;
+    struct device_fork fork;
     int64_t updated_at_ms;
     cJSON *extra; /* fields of a newer version, kept; owned */
 };

@@ -13,6 +13,7 @@
 #define DEVICE_REQUEST_PICKUP    "device.pickup.v1"
 #define DEVICE_REQUEST_CONFIRM   "device.confirm.v1"
 #define DEVICE_REQUEST_FAILED    "device.failed.v1"
+#define DEVICE_REQUEST_FORK      "device.fork.v1"
 #define DEVICE_REQUEST_RENEW     "device.renew.v1"
 #define DEVICE_REQUEST_UNBLOCK   "device.unblock.v1"
 
@@ -69,6 +70,19 @@ struct device_failed_body {
     char reason[DEVICE_REASON_MAX + 1];
 };
 extern const struct codec_table device_failed_body_table;
+
+/* Body of fork: the door saw a heartbeat whose ratchet token does not follow the last accepted one.
+ * Not signed. */
+enum device_fork_token {
+    DEVICE_FORK_NO_TOKEN,    /* the device has lost it, or never had it */
+    DEVICE_FORK_OTHER_TOKEN, /* ours, of another line: it was copied */
+};
+extern const struct codec_name device_fork_token_names[];
+struct device_fork_body {
+    int64_t sequence; /* of the heartbeat */
+    enum device_fork_token token;
+};
+extern const struct codec_table device_fork_body_table;
 
 /* Body of renew; the envelope's id is the operation's id. */
 struct device_renew_body {

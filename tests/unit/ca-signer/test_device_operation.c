@@ -332,6 +332,38 @@ static void test_reported_failures_end_it_too(void **state)
     assert_null(o->state);
 }
 
+static struct device_request *fork_seen(struct bench *b, int64_t sequence)
+{
+    struct device_request *r = bench_request(b, DEVICE_SEEN_FORKED);
+    r->body.signed_part.sequence = 0;
+    r->of.fork = (struct device_fork_body){.sequence = sequence, .token = DEVICE_FORK_OTHER_TOKEN};
+    return r;
+}
+
+/* Noted and told once for each heartbeat that shows it; nothing else about the device changes. */
+static void test_fork_is_noted(void **state)
+{
+    struct bench *b = *state;
+    struct device_outcome *o = bench_apply(b, fork_seen(b, 17));
+    assert_int_equal(o->refusal, REFUSAL_UNKNOWN_DEVICE);
+    assert_null(o->state);
+    bench_installed(b);
+    int64_t sequence = b->device->sequence;
+    o = bench_apply(b, fork_seen(b, 17));
+    assert_int_equal(bench_events(o, EVENT_FORKED), 1);
+    assert_int_equal(o->event_count, 1);
+    assert_int_equal(b->device->fork.sequence, 17);
+    assert_true(b->device->fork.at_ms > 0);
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_int_equal(b->device->sequence, sequence);
+    o = bench_apply(b, fork_seen(b, 17)); /* the same report again */
+    assert_int_equal(o->event_count, 0);
+    assert_null(o->state);
+    o = bench_apply(b, fork_seen(b, 16)); /* the other one of the two */
+    assert_int_equal(bench_events(o, EVENT_FORKED), 1);
+    assert_int_equal(b->device->fork.sequence, 16);
+}
+
 /* ---- confirmations: what became of the operation does not matter, the proof does ---- */
 
 enum confirm_kind {
@@ -555,6 +587,7 @@ int main(void)
         BENCH_TEST(test_signing_that_can_never_work_fails_the_order),
         BENCH_TEST(test_deliveries_without_proof_end),
         BENCH_TEST(test_reported_failures_end_it_too),
+        BENCH_TEST(test_fork_is_noted),
         BENCH_TEST(test_newest_proof_supersedes_the_older_ones),
         BENCH_TEST(test_first_issue_is_free),
         BENCH_TEST(test_memory_of_operations_is_bounded_and_ages),

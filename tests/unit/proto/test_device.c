@@ -234,6 +234,9 @@ static struct device *random_device(void)
         r->at_ms = random_time();
         random_text(r->reason, sizeof r->reason);
     }
+    if (below(3) == 0) {
+        d->fork = (struct device_fork){.at_ms = random_time(), .sequence = 1 + below(100000)};
+    }
     d->updated_at_ms = random_time();
     if (below(3) == 0) {
         d->extra = cJSON_CreateObject();

@@ -63,6 +63,7 @@ static const struct row {
     {DEVICE_REQUEST_PICKUP, &device_signed_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_CONFIRM, &device_signed_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_FAILED, &device_failed_body_table, REQUEST, NULL},
+    {DEVICE_REQUEST_FORK, &device_fork_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_RENEW, &device_renew_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_UNBLOCK, &device_unblock_body_table, REQUEST, NULL},
     {CA_REQUEST_CREATE, &ca_create_table, REQUEST, NULL},
