@@ -19,6 +19,7 @@ import harness
 import owners
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from device_door import OPERATION, RESULTS, SERIAL, success
 
@@ -373,6 +374,37 @@ def test_certificate_that_is_no_identity(door, rig, key, certificate):
     answer = rig.device(key=key, certificate=certificate).heartbeat(sequence="1")
     assert_error(answer, 401, "client_certificate_invalid")
     assert answer.headers["Connection"] == "close"
+
+
+def issued(key, name, issuer=None, days=30):
+    """A certificate for `key` that ends in `days`; `issuer` is (key, certificate), None makes a CA."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer[1].subject if issuer else subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - 2 * device_door.MONTH).not_valid_after(now + datetime.timedelta(days=days))
+    builder = builder.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), True)
+    return builder.sign(issuer[0] if issuer else key, hashes.SHA256())
+
+
+def test_manufacturers_certificate(rig, work_folder):
+    """The key is the identity: a device outlives the certificate its factory gave it, and the factory's CA."""
+    makers = {days: ec.generate_private_key(ec.SECP256R1()) for days in (30, -1)}
+    cas = {days: issued(key, f"maker {days}", days=days) for days, key in makers.items()}
+    file = work_folder / "makers.pem"
+    file.write_bytes(b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in cas.values()))
+    other = Rig(work_folder, rig.kafka, rig.redis)
+    service = other.start(**{"device.manufacturers_file": file})
+    try:
+        for maker, days in [(30, 30), (30, -1), (-1, -1)]:
+            key = ec.generate_private_key(ec.SECP256R1())
+            certificate = issued(key, "device", (makers[maker], cas[maker]), days)
+            assert_error(other.device(key=key, certificate=certificate).heartbeat(sequence="1"), 409, "not_bootstrapped")
+        key, stranger = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        certificate = issued(key, "device", (stranger, cas[30]))
+        assert_error(other.device(key=key, certificate=certificate).heartbeat(sequence="1"), 401, "client_certificate_invalid")
+    finally:
+        service.stop()
 
 
 def test_ed25519_is_no_root_of_trust(door, rig):
