@@ -10,12 +10,12 @@
 #include "door.h"
 #include "proto/topics.h"
 #include "rebuild.h"
+#include "server_ca.h"
 
 #define ASK_MS        2000
 #define HTTP_GRACE_MS 4000
 #define FLUSH_MS      2000
 #define RECORD_LINGER 30
-#define SERVER_CA_MAX ((size_t)64 * 1024)
 #define RATCHET_MIN   32
 
 /*
@@ -184,27 +184,6 @@ static err_t stop_backends(void *arg, int64_t limit_ms)
 
 /* ---- start ---- */
 
-static err_t read_server_ca(const char *path, char **ret, struct fault *fault)
-{
-    CLEANUP_BUF struct buf pem = BUF_INIT(SERVER_CA_MAX);
-    if (path[0] != 0) {
-        FILE *file = fopen(path, "re");
-        uint8_t *to = buf_reserve(&pem, SERVER_CA_MAX);
-        size_t got = file != NULL && to != NULL ? fread(to, 1, SERVER_CA_MAX, file) : 0;
-        if (file == NULL || got == 0 || got == SERVER_CA_MAX) {
-            if (file != NULL) {
-                (void)fclose(file);
-            }
-            return fault_set(fault, ERR_INVALID, "file_invalid", "device.server_ca",
-                             "%s: must be a PEM file of up to 64 KiB", path);
-        }
-        (void)fclose(file);
-        pem.len = got;
-    }
-    *ret = buf_take(&pem, NULL);
-    return ERR_OK;
-}
-
 static err_t load(struct app *app, struct fault *fault)
 {
     const struct config *config = app->config;
@@ -220,7 +199,7 @@ static err_t load(struct app *app, struct fault *fault)
                                            .unvouched_window_ms = config->unvouched_window_ms,
                                            .sightings_max = config->sightings_max,
                                            .sighting_ttl_ms = config->sighting_ttl_ms};
-    err_t e = read_server_ca(config->server_ca, &app->door.server_ca, fault);
+    err_t e = server_ca_read(config->server_ca, &app->door.server_ca, fault);
     return e == ERR_OK ? identity_rules_new(config->manufacturers, &app->rules, fault) : e;
 }
 

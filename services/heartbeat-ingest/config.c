@@ -21,7 +21,8 @@ static const struct config_row rows[] = {
         T, ratchet_key, "device.ratchet_key_file", CONFIG_REQUIRED,
         "32 bytes or more in a file, the same for every replica: signs the anti-cloning tokens."),
     CONFIG_PATH(T, server_ca, "device.server_ca", "",
-                "PEM that devices get at bootstrap to trust this door later; none: nothing."),
+                "PEM of up to 32 KiB that devices get at bootstrap to trust this door later; none: "
+                "nothing."),
     CONFIG_PATH(T, manufacturers, "device.manufacturers_file", "",
                 "PEM with CAs whose device certificates are accepted besides self-signed ones."),
     CONFIG_DURATION(

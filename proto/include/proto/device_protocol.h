@@ -28,6 +28,7 @@
 #define DEVICE_TOKEN_MAX       64                  /* bytes of a ratchet token */
 #define DEVICE_REQUEST_MAX     ((size_t)16 * 1024) /* bytes of a request body */
 #define DEVICE_ANSWER_MAX      ((size_t)64 * 1024) /* bytes of an answer body */
+#define DEVICE_SERVER_CA_MAX   ((size_t)32 * 1024) /* bytes of PEM that a device keeps of it */
 #define DEVICE_CHAIN_MAX       8                   /* certificates above the device's own */
 #define DEVICE_CERT_MAX        ((size_t)8 * 1024)  /* bytes of one certificate in DER */
 #define DEVICE_SPKI_MAX        600 /* bytes of a SubjectPublicKeyInfo: RSA-4096 fits */

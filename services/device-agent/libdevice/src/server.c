@@ -97,8 +97,10 @@ static err_t make_context(struct device_server *s, const struct device_server_op
     }
     X509_STORE *store = SSL_CTX_get_cert_store(s->context);
     int trusted = add_anchors(store, o->trusted);
+    /* Damage in what a bootstrap brought must not take the anchors of the factory away: the way to
+     * better ones leads through them. */
     int delivered = add_anchors(store, o->delivered);
-    if (trusted < 0 || trusted + delivered < 1) {
+    if (trusted < 0 || (trusted == 0 && delivered < 1)) {
         return fault_set(fault, ERR_INVALID, "validation_error", "server-ca",
                          "the server CA must be one or more PEM certificates");
     }

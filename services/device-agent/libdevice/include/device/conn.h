@@ -24,7 +24,7 @@ struct device_server;
 struct device_server_options {
     const char *url;       /* https://name[:port] */
     struct span trusted;   /* PEM: anchors given at the factory or by the operator */
-    struct span delivered; /* PEM: anchors that a bootstrap brought; may be empty */
+    struct span delivered; /* PEM: anchors that a bootstrap brought; may be empty, or damaged */
 };
 /* ERR_INVALID with the reason in `fault`: not such a URL, or no certificate in the PEM. */
 MUST_USE err_t device_server_new(const struct device_server_options *options,

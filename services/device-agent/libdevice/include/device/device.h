@@ -15,7 +15,6 @@
 #define DEVICE_ROT_FILE       "rot.pem"
 #define DEVICE_SEALED_FILE    "sealed"
 #define DEVICE_SERVER_CA_FILE "server-ca.pem"
-#define DEVICE_SERVER_CA_MAX  ((size_t)32 * 1024)
 
 /* Strings are borrowed for the device's life; NULL where not known. */
 struct device_options {
