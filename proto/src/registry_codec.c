@@ -216,6 +216,36 @@ static const struct codec_field profile_create_fields[] = {
 const struct codec_table registry_profile_create_table =
     CODEC_TABLE(struct registry_profile_create, profile_create_fields);
 
+static const struct codec_field features_update_fields[] = {
+#define T struct registry_features_update
+    {CODEC_BOOL(T, zero_touch, "zero_touch", 0), CODEC_HAS(T, has_zero_touch)},
+    {CODEC_BOOL(T, data_protection, "data_protection", 0), CODEC_HAS(T, has_data_protection)},
+    {CODEC_BOOL(T, chip_to_chip, "chip_to_chip", 0), CODEC_HAS(T, has_chip_to_chip)},
+#undef T
+};
+static const struct codec_table features_update_table =
+    CODEC_TABLE(struct registry_features_update, features_update_fields);
+
+static const struct codec_field profile_update_fields[] = {
+#define T struct registry_profile_update
+    {PROFILE_UID(T, uid, "uid", CODEC_REQUIRED)},
+    {CODEC_STR(T, name, "name", 0, 1), CODEC_HAS(T, has_name)},
+    {ID(T, ca, "ca", 0), CODEC_HAS(T, has_ca)},
+    {CODEC_I64(T, heartbeat_interval_s, "heartbeat_interval_s", 0, REGISTRY_HEARTBEAT_MIN_S,
+               REGISTRY_HEARTBEAT_MAX_S),
+     CODEC_HAS(T, has_heartbeat_interval)},
+    {CODEC_I64(T, flood_interval_s, "flood_interval_s", 0, 0, REGISTRY_FLOOD_MAX_S),
+     CODEC_HAS(T, has_flood_interval)},
+    {CODEC_ENUM(T, whitelist, "whitelist", 0, registry_whitelist_mode_names),
+     CODEC_HAS(T, has_whitelist)},
+    {CODEC_OBJECT(T, features, "features", 0, &features_update_table), CODEC_HAS(T, has_features)},
+    {ID(T, checked_ca, "checked_ca", CODEC_OMIT_ZERO)},
+    {CODEC_I64(T, heartbeat_below_s, "heartbeat_below_s", CODEC_OMIT_ZERO, 1, INT64_C(3162240000))},
+#undef T
+};
+const struct codec_table registry_profile_update_table =
+    CODEC_TABLE(struct registry_profile_update, profile_update_fields);
+
 static const struct codec_field whitelist_entry_fields[] = {
     {UID(struct registry_whitelist_entry, uid, "uid", CODEC_REQUIRED)},
     {CODEC_BYTES(struct registry_whitelist_entry, key, key_len, "key", CODEC_OMIT_ZERO, 0)},

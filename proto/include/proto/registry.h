@@ -293,6 +293,7 @@ CLEANUP_DEFINE(struct registry_record *, registry_record_free);
 #define REGISTRY_REQUEST_KEY_CREATE       "registry.access-key.create.v1"
 #define REGISTRY_REQUEST_KEY_REVOKE       "registry.access-key.revoke.v1"
 #define REGISTRY_REQUEST_PROFILE_CREATE   "registry.profile.create.v1"
+#define REGISTRY_REQUEST_PROFILE_UPDATE   "registry.profile.update.v1"
 #define REGISTRY_REQUEST_WHITELIST_ADD    "registry.whitelist.add.v1"
 #define REGISTRY_REQUEST_WHITELIST_REMOVE "registry.whitelist.remove.v1"
 #define REGISTRY_REQUEST_WEBHOOK_CREATE                                                            \
@@ -331,6 +332,31 @@ struct registry_profile_create {
     char key_algorithm[16];
     struct registry_features features;
 };
+/* What is not given stays. */
+struct registry_features_update {
+    bool zero_touch, has_zero_touch;
+    bool data_protection, has_data_protection;
+    bool chip_to_chip, has_chip_to_chip;
+};
+struct registry_profile_update {
+    char uid[REGISTRY_PROFILE_SIZE];
+    char name[REGISTRY_NAME_MAX + 1];
+    bool has_name;
+    char ca[UUID_TEXT_SIZE];
+    bool has_ca;
+    int64_t heartbeat_interval_s;
+    bool has_heartbeat_interval;
+    int64_t flood_interval_s;
+    bool has_flood_interval;
+    enum registry_whitelist_mode whitelist;
+    bool has_whitelist;
+    struct registry_features_update features;
+    bool has_features;
+    /* Looked up at the door when CA or heartbeat change, since only the CA's owner knows: of which
+     * CA the result must be, and what its heartbeat interval must be below (0: anything). */
+    char checked_ca[UUID_TEXT_SIZE];
+    int64_t heartbeat_below_s;
+};
 struct registry_whitelist_entry {
     char uid[REGISTRY_UID_SIZE];
     uint8_t key[REGISTRY_SPKI_MAX];
@@ -368,6 +394,7 @@ struct registry_ca_create {
 extern const struct codec_table registry_domain_create_table;
 extern const struct codec_table registry_key_create_table;
 extern const struct codec_table registry_profile_create_table;
+extern const struct codec_table registry_profile_update_table;
 extern const struct codec_table registry_whitelist_change_table;
 extern const struct codec_table registry_webhook_create_table;
 extern const struct codec_table registry_target_table;

@@ -72,6 +72,7 @@ static const struct row {
     {REGISTRY_REQUEST_KEY_CREATE, &registry_key_create_table, REQUEST, NULL},
     {REGISTRY_REQUEST_KEY_REVOKE, &registry_target_table, REQUEST, NULL},
     {REGISTRY_REQUEST_PROFILE_CREATE, &registry_profile_create_table, REQUEST, NULL},
+    {REGISTRY_REQUEST_PROFILE_UPDATE, &registry_profile_update_table, REQUEST, NULL},
     {REGISTRY_REQUEST_WHITELIST_ADD, &registry_whitelist_change_table, REQUEST, NULL},
     {REGISTRY_REQUEST_WHITELIST_REMOVE, &registry_whitelist_change_table, REQUEST, NULL},
     {REGISTRY_REQUEST_WEBHOOK_CREATE, &registry_webhook_create_table, REQUEST, NULL},
