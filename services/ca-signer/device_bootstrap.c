@@ -116,8 +116,6 @@ static void assign_owner(struct device *d, struct device_request *r)
     }
     d->domain = domain;
     memcpy(d->profile, profile->uid, sizeof d->profile);
-    d->settings.heartbeat_interval_s = profile->heartbeat_interval_s;
-    d->settings.flood_interval_s = profile->flood_interval_s;
     d->reason[0] = 0;
 }
 
@@ -158,6 +156,9 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
     struct device *d = old == NULL ? registered(r, now_ms) : life_change(old, r, now_ms);
     take_facts(d, r);
     assign_owner(d, r);
+    if (first_certificate(d, r) == NULL) { /* else it is handed out again, as it was made */
+        life_take_settings(d, &r->snapshots);
+    }
     admit(d, r, now_ms);
     bool began = !device_has_operation(d);
     if (!life_want_first(&r->outcome, &r->snapshots, now_ms)) {

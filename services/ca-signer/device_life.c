@@ -111,6 +111,14 @@ bool life_is_allowed(const struct device *d, const struct device_snapshots *s)
                                                   span_of(d->rot_key.der, d->rot_key.len)));
 }
 
+void life_take_settings(struct device *d, const struct device_snapshots *s)
+{
+    if (s->profile != NULL && strcmp(s->profile->uid, d->profile) == 0) {
+        d->settings.heartbeat_interval_s = s->profile->heartbeat_interval_s;
+        d->settings.flood_interval_s = s->profile->flood_interval_s;
+    }
+}
+
 void life_activate(struct device_outcome *o, int64_t now_ms)
 {
     struct device *d = o->state;

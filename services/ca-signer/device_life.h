@@ -52,6 +52,9 @@ void life_fail_operation(struct device_outcome *o, const char *reason, int64_t n
 
 /* Whether whitelist and profile let the device in. */
 bool life_is_allowed(const struct device *d, const struct device_snapshots *s);
+/* What the profile says of heartbeats now. Until a device has its first certificate they go with
+ * the CA that will sign it. */
+void life_take_settings(struct device *d, const struct device_snapshots *s);
 /* allocated -> active, told. */
 void life_activate(struct device_outcome *o, int64_t now_ms);
 /* Begins the first-certificate operation unless it runs or has ended; false when there is nothing

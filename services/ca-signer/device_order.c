@@ -209,6 +209,7 @@ void device_unblock(const struct device *old, struct device_request *r, int64_t 
         if (stuck) {
             life_forget_first(d);
         } else {
+            life_take_settings(d, &r->snapshots);
             life_activate(o, now_ms);
         }
         if (life_want_first(o, &r->snapshots, now_ms)) {

@@ -269,6 +269,69 @@ static void test_zero_touch_off_gives_no_certificate(void **state)
     assert_false(o->issued);
 }
 
+/* ---- a profile that changes ---- */
+
+#define OTHER_CA "11111111-4f89-41d3-9a0c-0305e82c3301"
+
+static void change_profile(struct bench *b)
+{
+    (void)snprintf(b->profile.ca, sizeof b->profile.ca, "%s", OTHER_CA);
+    assert_ok(uuid_parse(span_str(OTHER_CA), &b->ca.id));
+    b->profile.heartbeat_interval_s = 86400;
+    b->profile.flood_interval_s = 600;
+}
+
+static void assert_settings(const struct bench *b, int64_t heartbeat_s, int64_t flood_s)
+{
+    assert_int_equal(b->device->settings.heartbeat_interval_s, heartbeat_s);
+    assert_int_equal(b->device->settings.flood_interval_s, flood_s);
+}
+
+static void test_a_device_on_board_keeps_settings_and_ca(void **state)
+{
+    struct bench *b = *state;
+    struct ca before = b->ca;
+    bench_installed(b);
+    change_profile(b);
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1)); /* missed the verdict */
+    assert_int_equal(o->status, 200);
+    assert_settings(b, 3600, 60);
+    assert_true(uuid_eq(&b->device->certificate.ca, &before.id));
+    b->ca = before; /* its own CA is what a renewal looks up */
+    bench_renewing(b, 1);
+    assert_settings(b, 3600, 60);
+    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &before.id));
+}
+
+static void test_a_certificate_handed_out_keeps_its_settings(void **state)
+{
+    struct bench *b = *state;
+    struct uuid before = b->ca.id;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    change_profile(b);
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1)); /* interrupted: the same certificate again */
+    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &before));
+    assert_settings(b, 3600, 60);
+    (void)bench_apply(b, bench_bootstrap(b, 2, 2)); /* starts over: all as the profile says now */
+    assert_settings(b, 86400, 600);
+    assert_false(uuid_eq(&b->device->unconfirmed[1].ca, &before));
+}
+
+static void test_a_waiting_device_is_let_in_as_the_profile_says_then(void **state)
+{
+    struct bench *b = *state;
+    b->profile.whitelist = REGISTRY_WHITELIST_ON;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ALLOCATED);
+    assert_settings(b, 3600, 60);
+    change_profile(b);
+    b->is_listed = true;
+    (void)bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_settings(b, 86400, 600);
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
+}
+
 static void test_key_away_keeps_the_wish(void **state)
 {
     struct bench *b = *state;
@@ -326,6 +389,9 @@ int main(void)
         BENCH_TEST(test_unblock_belongs_to_the_domain),
         BENCH_TEST(test_unblock_begins_a_stuck_first_certificate_again),
         BENCH_TEST(test_zero_touch_off_gives_no_certificate),
+        BENCH_TEST(test_a_device_on_board_keeps_settings_and_ca),
+        BENCH_TEST(test_a_certificate_handed_out_keeps_its_settings),
+        BENCH_TEST(test_a_waiting_device_is_let_in_as_the_profile_says_then),
         BENCH_TEST(test_key_away_keeps_the_wish),
         BENCH_TEST(test_never_confirmed_is_stuck),
     };
