@@ -6,12 +6,13 @@
 #include "registry_rules.h"
 
 static const struct registry_operation *const operations[] = {
-    &registry_operation_domain_create,   &registry_operation_key_create,
-    &registry_operation_key_revoke,      &registry_operation_profile_create,
-    &registry_operation_whitelist_add,   &registry_operation_whitelist_remove,
-    &registry_operation_webhook_create,  &registry_operation_webhook_delete,
-    &registry_operation_webhook_disable, &registry_operation_ca_create,
-    &registry_operation_ca_release,      &registry_operation_expire,
+    &registry_operation_domain_create,    &registry_operation_key_create,
+    &registry_operation_key_revoke,       &registry_operation_profile_create,
+    &registry_operation_profile_update,   &registry_operation_whitelist_add,
+    &registry_operation_whitelist_remove, &registry_operation_webhook_create,
+    &registry_operation_webhook_delete,   &registry_operation_webhook_disable,
+    &registry_operation_ca_create,        &registry_operation_ca_release,
+    &registry_operation_expire,
 };
 
 static const struct registry_operation *find_operation(const char *type)

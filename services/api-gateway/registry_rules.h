@@ -29,6 +29,7 @@ extern const struct registry_operation registry_operation_domain_create;
 extern const struct registry_operation registry_operation_key_create;
 extern const struct registry_operation registry_operation_key_revoke;
 extern const struct registry_operation registry_operation_profile_create;
+extern const struct registry_operation registry_operation_profile_update;
 extern const struct registry_operation registry_operation_whitelist_add;
 extern const struct registry_operation registry_operation_whitelist_remove;
 extern const struct registry_operation registry_operation_webhook_create;

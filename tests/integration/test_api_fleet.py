@@ -65,6 +65,7 @@ class Fleet:
             FloodInterval="1s",
             Whitelist="ignore",
         )["DeviceProfileUID"]
+        self.folder = folder
         self.base = ["--devices", DEVICES, "--keys", folder / "keys"]
         self.server = ["--state", folder / "state", "--server", f"https://127.0.0.1:{port}", "--server-ca", gateway.ca]
         self.uids = self._run("list", *self.base).split()
@@ -77,6 +78,12 @@ class Fleet:
         counted = json.loads(self._run("bootstrap", *self.base, *self.server, "--profile", self.profile))
         assert counted["installed"] == DEVICES, counted
         return self
+
+    def more(self, devices):
+        """Other devices than those of `uids`, with the fleet's profile."""
+        base = ["--devices", devices, "--keys", self.folder / "more-keys", *self.server]
+        base[base.index("--state") + 1] = self.folder / "more-state"
+        return json.loads(self._run("bootstrap", *base, "--profile", self.profile))
 
     def renew(self):
         return json.loads(self._run("heartbeat-until-renewed", *self.base, *self.server))
@@ -160,6 +167,73 @@ def test_profiles(gateway):
     client.refused(
         "/v1/device/profile/create", 400, "validation_error", "FloodInterval", Name="p", RootCAUID=ca, FloodInterval="25h"
     )
+
+
+def test_profile_update(gateway):
+    client, _ = gateway.new_domain()
+    ca = client.ok("/v1/ztp/rootca/create", **CA)["RootCAUID"]
+    strict = client.ok("/v1/ztp/rootca/create", AutomaticRenewal=True, RenewAhead="10d", **{**CA, "Name": "strict"})["RootCAUID"]
+    made = client.ok("/v1/device/profile/create", Name="p", RootCAUID=ca)
+    uid = made["DeviceProfileUID"]
+    change = lambda key=None, **what: client.ok("/v1/device/profile/update", key, DeviceProfileUID=uid, **what)  # noqa: E731
+    refused = lambda *how, **what: client.refused(  # noqa: E731
+        "/v1/device/profile/update", *how, **{"DeviceProfileUID": uid, **what}
+    )
+    features = {"ZeroTouch": True, "DataProtection": False, "ChipToChip": True}
+    assert change(Features={"ChipToChip": True}) == {**made, "Features": features}
+    first = change("change", Name="q", HeartbeatInterval="20d", FloodInterval="1h", Whitelist="ignore")
+    expected = {"Name": "q", "HeartbeatInterval": "20d", "FloodInterval": "1h", "Whitelist": "ignore", "Features": features}
+    assert first == {**made, **expected}
+    assert client.ok("/v1/device/profile/get", DeviceProfileUID=uid) == first
+    assert client.ok("/v1/device/profile/list")["data"] == [first]
+
+    # a repeat is the first answer, whatever happened since; the key is not for another body
+    change(Name="r")
+    assert change("change", Name="q", HeartbeatInterval="20d", FloodInterval="1h", Whitelist="ignore") == first
+    assert client.ok("/v1/device/profile/get", DeviceProfileUID=uid)["Name"] == "r"
+    refused(422, "idempotency_key_reused", "Idempotency-Key", key="change", Name="s")
+
+    # nothing that can never work, and nothing half: heartbeat and CA go together or not at all
+    refused(400, "missing_field")
+    refused(400, "missing_field", Features={})
+    refused(400, "validation_error", "FloodInterval", FloodInterval="25h")
+    refused(400, "validation_error", "HeartbeatInterval", HeartbeatInterval="367d")
+    refused(400, "validation_error", "FloodInterval", HeartbeatInterval="30m")
+    refused(400, "validation_error", "HeartbeatInterval", RootCAUID=strict)
+    refused(400, "validation_error", "HeartbeatInterval", RootCAUID=strict, HeartbeatInterval="10d")
+    refused(400, "validation_error", "Name", Name="two\nlines")
+    refused(400, "unknown_field", "KeyAlgorithm", KeyAlgorithm="EC-P256")
+    refused(404, "not_found", "RootCAUID", RootCAUID=NOBODY)
+    refused(404, "not_found", "DeviceProfileUID", DeviceProfileUID=uid[:-1] + ("0" if uid[-1] != "0" else "1"), Name="x")
+    assert change(Name="q") == first
+    assert change(RootCAUID=strict, HeartbeatInterval="9d")["RootCAUID"] == strict
+    refused(400, "validation_error", "HeartbeatInterval", HeartbeatInterval="10d")
+
+    other, _ = gateway.new_domain("Other")
+    other.refused("/v1/device/profile/update", 404, "not_found", "DeviceProfileUID", DeviceProfileUID=uid, Name="mine")
+    theirs = other.ok("/v1/ztp/rootca/create", **CA)["RootCAUID"]
+    refused(404, "not_found", "RootCAUID", RootCAUID=theirs)
+
+
+def test_profile_update_is_for_later_bootstraps(fleet, kafka):
+    client = fleet.bootstrap().client
+    before = client.ok("/v1/device/get", RoTPublicUID=fleet.uids[0])
+    ca = client.ok("/v1/ztp/rootca/create", **{**CA, "Name": "later"})["RootCAUID"]
+    client.ok("/v1/device/profile/update", DeviceProfileUID=fleet.profile, Name="later", RootCAUID=ca, HeartbeatInterval="2s")
+    assert fleet.more(1)["installed"] == 1
+    later = [d for d in client.ok("/v1/device/list")["data"] if d["RoTPublicUID"] not in fleet.uids]
+    assert [(d["HeartbeatInterval"], d["Certificate"]["RootCAUID"]) for d in later] == [("2s", ca)]
+    # those on board keep CA and settings, through a renewal as well
+    client.ok("/v1/ztp/devicecertificate/renew", RoTPublicUIDs=fleet.uids, Validity="120d")
+    fleet.renew()
+    for device in client.ok("/v1/device/list")["data"]:
+        if device["RoTPublicUID"] in fleet.uids:
+            assert (device["HeartbeatInterval"], device["Certificate"]["RootCAUID"]) == ("1s", fleet.ca)
+            assert device["Certificate"]["SerialNumber"] != before["Certificate"]["SerialNumber"]
+    events = [r for r in kafka.read("fleetseal.events") if r.headers.get("ce_type") == "io.fleetseal.profile.updated.v1"]
+    mine = [r.json() for r in events if r.headers["ce_domain"] == fleet.domain]
+    assert [(e["name"], e["previous_name"], e["heartbeat_interval_s"], e["ca"]) for e in mine] == [("later", "meters", 2, ca)]
+    assert fleet.profile not in json.dumps(mine)
 
 
 def test_renewal_by_order(fleet, gateway):

@@ -68,6 +68,10 @@ def test_from_login_to_order(gateway, work_folder):
     profile = ctl.json("profile", "create", "--name", "meters", "--root-ca", ca, "--heartbeat", "1d")["DeviceProfileUID"]
     assert ctl.json("profile", "get", profile)["HeartbeatInterval"] == "1d"
     assert [p["DeviceProfileUID"] for p in ctl.json("profile", "list")] == [profile]
+    changed = ctl.json("profile", "update", profile, "--heartbeat", "2d", "--data-protection", "on", "--whitelist", "ignore")
+    assert (changed["HeartbeatInterval"], changed["Whitelist"], changed["Name"]) == ("2d", "ignore", "meters")
+    assert changed["Features"] == {"ZeroTouch": True, "DataProtection": True, "ChipToChip": False}
+    ctl.run("profile", "update", profile, status=64)
 
     uids = [uuid.uuid4().hex[:16] for _ in range(3)]
     csv = work_folder / "list.csv"

@@ -12,6 +12,7 @@
 #define DOMAIN  "0f8fad5b-d9cb-469f-a165-70867728950e"
 #define ID_1    "11111111-1111-4111-8111-111111111111"
 #define ID_2    "22222222-2222-4222-8222-222222222222"
+#define ID_3    "33333333-3333-4333-8333-333333333333"
 #define CA_1    "cccccccc-cccc-4ccc-8ccc-cccccccccccc"
 #define NOW     INT64_C(1795000000000)
 #define UID_1   "00112233445566aa"
@@ -178,6 +179,7 @@ static void test_no_domain(void **state)
         {REGISTRY_REQUEST_KEY_CREATE, KEY_BODY},
         {REGISTRY_REQUEST_KEY_REVOKE, "{\"id\":\"" ID_2 "\"}"},
         {REGISTRY_REQUEST_PROFILE_CREATE, PROFILE_BODY_("300")},
+        {REGISTRY_REQUEST_PROFILE_UPDATE, "{\"uid\":\"" PROFILE "\",\"name\":\"x\"}"},
         {REGISTRY_REQUEST_WHITELIST_ADD, "{\"devices\":[{\"uid\":\"" UID_1 "\"}]}"},
         {REGISTRY_REQUEST_WHITELIST_REMOVE, "{\"devices\":[{\"uid\":\"" UID_1 "\"}]}"},
         {REGISTRY_REQUEST_WEBHOOK_CREATE, "{\"url\":\"https://x.example/\",\"events\":[\"*\"]}"},
@@ -201,6 +203,7 @@ static void test_absent_things(void **state)
         {REGISTRY_REQUEST_WEBHOOK_DELETE, "{\"id\":\"" ID_2 "\"}", "WebhookUID"},
         {REGISTRY_REQUEST_WEBHOOK_DISABLE, "{\"id\":\"" ID_2 "\"}", "WebhookUID"},
         {REGISTRY_REQUEST_PROFILE_CREATE, PROFILE_BODY_("300"), "RootCAUID"},
+        {REGISTRY_REQUEST_PROFILE_UPDATE, "{\"uid\":\"" PROFILE "\"}", "DeviceProfileUID"},
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -321,6 +324,109 @@ static void test_flood_interval_that_blocks_every_heartbeat(void **state)
     assert_ok(run(f, REGISTRY_REQUEST_PROFILE_CREATE, ID_1, "h", PROFILE_BODY_("3601")));
     assert_refused(f, 400, "validation_error");
     assert_string_equal(f->out.fault.field, "FloodInterval");
+}
+
+/* ---- changing a profile ---- */
+
+#define UPDATE_(members) "{\"uid\":\"" PROFILE "\"," members "}"
+
+static void with_profile(struct fixture *f)
+{
+    assert_ok(run(f, REGISTRY_REQUEST_CA_CREATE, CA_1, "h", "{\"name\":\"root\"}"));
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_CREATE, ID_1, "h", PROFILE_BODY_("300")));
+    assert_int_equal(f->out.status, 200);
+    f->now_ms += 1000;
+}
+
+static void test_profile_update_changes_what_it_names(void **state)
+{
+    struct fixture *f = *state;
+    with_profile(f);
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "h",
+                  UPDATE_("\"features\":{\"chip_to_chip\":true}")));
+    assert_int_equal(f->out.status, 200);
+    const struct registry_profile *p = &find(f, REGISTRY_PROFILE, PROFILE)->of.profile;
+    assert_string_equal(p->name, "meters");
+    assert_string_equal(p->ca, CA_1);
+    assert_int_equal(p->heartbeat_interval_s, 3600);
+    assert_int_equal(p->flood_interval_s, 300);
+    assert_int_equal(p->whitelist, REGISTRY_WHITELIST_ON);
+    assert_true(p->features.zero_touch && p->features.chip_to_chip && !p->features.data_protection);
+    assert_int_equal(p->created_at, NOW);
+    assert_int_equal(p->updated_at, NOW + 1000);
+    assert_int_equal(domain(f)->usage.profiles, 1);
+
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_3, "h",
+                  UPDATE_("\"name\":\"new\",\"heartbeat_interval_s\":7200,"
+                          "\"flood_interval_s\":3601,\"whitelist\":\"ignore\","
+                          "\"features\":{\"zero_touch\":false},\"checked_ca\":\"" CA_1 "\"")));
+    assert_int_equal(f->out.status, 200);
+    p = &find(f, REGISTRY_PROFILE, PROFILE)->of.profile;
+    assert_string_equal(p->name, "new");
+    assert_int_equal(p->heartbeat_interval_s, 7200);
+    assert_int_equal(p->flood_interval_s, 3601);
+    assert_int_equal(p->whitelist, REGISTRY_WHITELIST_IGNORE);
+    assert_true(!p->features.zero_touch && p->features.chip_to_chip);
+    assert_int_equal(f->out.event_count, 1);
+    CLEANUP_BUF struct buf text = BUF_INIT(4096);
+    assert_ok(json_encode(f->out.events[0].data, &text));
+    assert_null(strstr(buf_cstr(&text), PROFILE));
+    assert_non_null(strstr(buf_cstr(&text), "\"previous_name\":\"meters\""));
+}
+
+static void test_profile_update_that_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    with_profile(f);
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "h", UPDATE_("\"name\":\"meters\"")));
+    assert_int_equal(f->out.status, 200);
+    assert_int_equal(f->out.event_count, 0);
+    assert_int_equal(find(f, REGISTRY_PROFILE, PROFILE)->of.profile.updated_at, NOW);
+}
+
+static void test_profile_update_is_done_once(void **state)
+{
+    struct fixture *f = *state;
+    with_profile(f);
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "h", UPDATE_("\"name\":\"one\"")));
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_3, "h", UPDATE_("\"name\":\"two\"")));
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "h", UPDATE_("\"name\":\"one\"")));
+    assert_int_equal(f->out.status, 200);
+    assert_string_equal(cJSON_GetObjectItem(f->out.result, "name")->valuestring, "one");
+    assert_string_equal(find(f, REGISTRY_PROFILE, PROFILE)->of.profile.name, "two");
+    assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "x", UPDATE_("\"name\":\"six\"")));
+    assert_refused(f, 422, "idempotency_key_reused");
+}
+
+/* The rules of create, for what comes out of the change. */
+static void test_profile_update_that_can_never_work(void **state)
+{
+    static const struct {
+        const char *body;
+        int status;
+        const char *code, *field;
+    } cases[] = {
+        {UPDATE_("\"flood_interval_s\":3601"), 400, "validation_error", "FloodInterval"},
+        {UPDATE_("\"heartbeat_interval_s\":299,\"checked_ca\":\"" CA_1 "\""), 400,
+         "validation_error", "FloodInterval"},
+        {UPDATE_("\"heartbeat_interval_s\":7200,\"checked_ca\":\"" CA_1
+                 "\",\"heartbeat_below_s\":7200"),
+         400, "validation_error", "HeartbeatInterval"},
+        {UPDATE_("\"ca\":\"" CA_1 "\",\"checked_ca\":\"" CA_1 "\",\"heartbeat_below_s\":3600"), 400,
+         "validation_error", "HeartbeatInterval"},
+        {UPDATE_("\"heartbeat_interval_s\":7200,\"checked_ca\":\"" ID_1 "\""), 409, "conflict",
+         "RootCAUID"},
+        {UPDATE_("\"heartbeat_interval_s\":7200"), 409, "conflict", "RootCAUID"},
+        {UPDATE_("\"ca\":\"" ID_2 "\",\"checked_ca\":\"" ID_2 "\""), 404, "not_found", "RootCAUID"},
+    };
+    struct fixture *f = *state;
+    with_profile(f);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_ok(run(f, REGISTRY_REQUEST_PROFILE_UPDATE, ID_2, "h", cases[i].body));
+        assert_refused(f, cases[i].status, cases[i].code);
+        assert_string_equal(f->out.fault.field, cases[i].field);
+    }
+    assert_int_equal(find(f, REGISTRY_PROFILE, PROFILE)->of.profile.heartbeat_interval_s, 3600);
 }
 
 static void test_sixteenth_ca(void **state)
@@ -471,6 +577,10 @@ int main(void)
         T(test_same_key_other_body),
         T(test_refusals_are_not_kept),
         T(test_flood_interval_that_blocks_every_heartbeat),
+        T(test_profile_update_changes_what_it_names),
+        T(test_profile_update_that_changes_nothing),
+        T(test_profile_update_is_done_once),
+        T(test_profile_update_that_can_never_work),
         T(test_sixteenth_ca),
         T(test_ca_again_is_forwarded_again),
         T(test_whitelist),
