@@ -124,6 +124,14 @@ static const struct codec_field fork_fields[] = {
 };
 static const struct codec_table fork_table = CODEC_TABLE(struct device_fork, fork_fields);
 
+static const struct codec_field change_fields[] = {
+    {CODEC_UUID(struct device_change, id, "id", REQ)},
+    {CODEC_TIME(struct device_change, at_ms, "at", REQ)},
+};
+static const struct codec_table change_table = CODEC_TABLE(struct device_change, change_fields);
+static const struct codec_field change_element = {
+    CODEC_ELEMENT_OBJECT(struct device_change, &change_table)};
+
 static bool uid_rule(const void *member)
 {
     return device_uid_valid(span_str(member));
@@ -155,6 +163,7 @@ static const struct codec_field device_fields[] = {
     {CODEC_OBJECT(T, operation, "operation", OMIT, &operation_table)},
     {CODEC_ARRAY(T, recent, recent_count, "recent", OMIT, 0, &recent_element)},
     {CODEC_OBJECT(T, fork, "fork", OMIT, &fork_table)},
+    {CODEC_ARRAY(T, changes, changes_count, "changes", OMIT, 0, &change_element)},
     {CODEC_TIME(T, updated_at_ms, "updated_at", REQ)},
 #undef T
 };

@@ -29,7 +29,8 @@ enum flag {
     HAS_ACTIVATED = 1 << 12,
     HAS_SETTINGS = 1 << 13, /* other than the defaults */
     HAS_FORK = 1 << 14,
-    FLAGS_END = 1 << 15,
+    HAS_CHANGES = 1 << 15,
+    FLAGS_END = 1 << 16,
 };
 
 static unsigned flags_of(const struct device *d)
@@ -48,7 +49,7 @@ static unsigned flags_of(const struct device *d)
            (d->unconfirmed_count > 0 ? HAS_UNCONFIRMED : 0U) |
            (d->recent_count > 0 ? HAS_RECENT : 0U) | (d->extra != NULL ? HAS_EXTRA : 0U) |
            (d->activated_at_ms != 0 ? HAS_ACTIVATED : 0U) | (usual ? 0U : HAS_SETTINGS) |
-           (d->fork.at_ms != 0 ? HAS_FORK : 0U);
+           (d->fork.at_ms != 0 ? HAS_FORK : 0U) | (d->changes_count > 0 ? HAS_CHANGES : 0U);
 }
 
 /* ---- texts with structure ---- */
@@ -420,6 +421,9 @@ err_t device_pack(const struct device *d, struct buf *to)
             pack_recent(to, d, &d->recent[i]);
         }
     }
+    if (flags & HAS_CHANGES) {
+        pack_changes(to, d);
+    }
     err_t e = flags & HAS_EXTRA ? pack_extra(to, d->extra) : ERR_OK;
     return e != ERR_OK ? e : buf_ok(to) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -476,6 +480,9 @@ static err_t unpack_device(struct span uid, struct span packed, bool bare, struc
     d->recent_count = flags & HAS_RECENT ? unpack_count(&u, DEVICE_RECENT_MAX) : 0;
     for (size_t i = 0; i < d->recent_count; i++) {
         unpack_recent(&u, d, &d->recent[i]);
+    }
+    if (flags & HAS_CHANGES) {
+        unpack_changes(&u, d);
     }
     if (flags & HAS_EXTRA) {
         unpack_extra(&u, d);

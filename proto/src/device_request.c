@@ -117,3 +117,16 @@ static const struct codec_field unblock_fields[] = {
 };
 const struct codec_table device_unblock_body_table =
     CODEC_TABLE(struct device_unblock_body, unblock_fields);
+
+static const struct codec_field settings_fields[] = {
+#define T struct device_settings_body
+    {CODEC_STR(T, uid, "uid", REQ, DEVICE_UID_LEN), CODEC_RULE(uid_rule, UID_WORDS)},
+    {CODEC_I64(T, heartbeat_interval_s, "heartbeat_interval_s", 0, 1,
+               DEVICE_HEARTBEAT_INTERVAL_MAX_S),
+     CODEC_HAS(T, has_heartbeat_interval)},
+    {CODEC_I64(T, flood_interval_s, "flood_interval_s", 0, 1, DEVICE_FLOOD_INTERVAL_MAX_S),
+     CODEC_HAS(T, has_flood_interval)},
+#undef T
+};
+const struct codec_table device_settings_body_table =
+    CODEC_TABLE(struct device_settings_body, settings_fields);

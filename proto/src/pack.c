@@ -98,7 +98,6 @@ int64_t unpack_duration(struct unpacker *u)
     return ms;
 }
 
-/* Damaged bytes may spell any difference, so the sum wraps. */
 int64_t unpack_time(struct unpacker *u, int64_t reference_ms)
 {
     return (int64_t)((uint64_t)reference_ms + (uint64_t)unpack_duration(u));
@@ -403,4 +402,27 @@ void pack_uid_subject(const char *uid, struct device_subject *out)
     memcpy(out->der, uid_subject_prefix, UID_SUBJECT_PREFIX);
     memcpy(out->der + UID_SUBJECT_PREFIX, uid, DEVICE_UID_LEN);
     out->len = UID_SUBJECT_PREFIX + DEVICE_UID_LEN;
+}
+
+void pack_changes(struct buf *to, const struct device *d)
+{
+    pack_u8(to, (uint8_t)d->changes_count);
+    for (size_t i = 0; i < d->changes_count; i++) {
+        pack_uuid(to, &d->changes[i].id);
+        pack_duration(to, d->changes[i].at_ms - d->updated_at_ms);
+    }
+}
+
+void unpack_changes(struct unpacker *u, struct device *d)
+{
+    size_t count = unpack_u8(u);
+    if (count > DEVICE_CHANGES_MAX) {
+        u->bad = true;
+        return;
+    }
+    d->changes_count = count;
+    for (size_t i = 0; i < count; i++) {
+        unpack_uuid(u, &d->changes[i].id);
+        d->changes[i].at_ms = unpack_time(u, d->updated_at_ms);
+    }
 }

@@ -34,7 +34,7 @@ uint8_t unpack_u8(struct unpacker *u);
 uint64_t unpack_varint(struct unpacker *u);
 int64_t unpack_signed(struct unpacker *u);
 int64_t unpack_duration(struct unpacker *u);
-/* The time that lies a packed duration behind the reference. */
+/* A time behind its reference; damaged bytes may spell any difference, so the sum wraps. */
 int64_t unpack_time(struct unpacker *u, int64_t reference_ms);
 /* Exactly `len` bytes; zeros when there are not as many. */
 void unpack_fixed(struct unpacker *u, void *out, size_t len);
@@ -51,6 +51,10 @@ void unpack_key(struct unpacker *u, struct device_key *out);
  * is. */
 void pack_profile(struct buf *to, const char *text, const struct uuid *domain);
 void unpack_profile(struct unpacker *u, const struct uuid *domain, char *out);
+
+/* The changes of a device whose updated_at_ms is known. */
+void pack_changes(struct buf *to, const struct device *d);
+void unpack_changes(struct unpacker *u, struct device *d);
 
 /* CN=<uid> as a UTF8String: the subject ca-signer gives a first certificate. */
 void pack_uid_subject(const char *uid, struct device_subject *out);

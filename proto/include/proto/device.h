@@ -27,6 +27,7 @@
 #define DEVICE_DER_MAX         2048
 #define DEVICE_UNCONFIRMED_MAX 4
 #define DEVICE_RECENT_MAX      8
+#define DEVICE_CHANGES_MAX     4
 #define DEVICE_RECORD_MAX      65536 /* bytes of the JSON record */
 #define DEVICE_PACKED_MAX      32768
 #define DEVICE_PACKED_IDLE_MAX 256
@@ -139,6 +140,12 @@ struct device_fork {
     int64_t sequence;
 };
 
+/* A wish about the settings that was met: a repeated one is recognised by it. */
+struct device_change {
+    struct uuid id; /* of the wish and what it said */
+    int64_t at_ms;
+};
+
 struct device_settings {
     int64_t heartbeat_interval_s;
     int64_t flood_interval_s;
@@ -167,6 +174,8 @@ struct device {
     struct device_recent recent[DEVICE_RECENT_MAX]; /* newest last */
     size_t recent_count;
     struct device_fork fork;
+    struct device_change changes[DEVICE_CHANGES_MAX]; /* newest last */
+    size_t changes_count;
     int64_t updated_at_ms;
     cJSON *extra; /* fields of a newer version, kept; owned */
 };

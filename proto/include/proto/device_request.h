@@ -16,6 +16,7 @@
 #define DEVICE_REQUEST_FORK      "device.fork.v1"
 #define DEVICE_REQUEST_RENEW     "device.renew.v1"
 #define DEVICE_REQUEST_UNBLOCK   "device.unblock.v1"
+#define DEVICE_REQUEST_SETTINGS  "device.settings.v1"
 
 #define DEVICE_CSR_MAX 8192 /* bytes of PKCS#10 DER */
 
@@ -100,5 +101,17 @@ struct device_unblock_body {
     char uid[DEVICE_UID_LEN + 1]; /* optional */
 };
 extern const struct codec_table device_unblock_body_table;
+
+#define DEVICE_HEARTBEAT_INTERVAL_MAX_S INT64_C(31622400) /* 366 days */
+#define DEVICE_FLOOD_INTERVAL_MAX_S     86400
+/* Body of settings: what is not given stays. */
+struct device_settings_body {
+    char uid[DEVICE_UID_LEN + 1];
+    int64_t heartbeat_interval_s;
+    bool has_heartbeat_interval;
+    int64_t flood_interval_s;
+    bool has_flood_interval;
+};
+extern const struct codec_table device_settings_body_table;
 
 #endif

@@ -237,6 +237,11 @@ static struct device *random_device(void)
     if (below(3) == 0) {
         d->fork = (struct device_fork){.at_ms = random_time(), .sequence = 1 + below(100000)};
     }
+    d->changes_count = below(2) ? 0 : below(DEVICE_CHANGES_MAX + 1);
+    for (size_t i = 0; i < d->changes_count; i++) {
+        random_uuid(&d->changes[i].id);
+        d->changes[i].at_ms = random_time();
+    }
     d->updated_at_ms = random_time();
     if (below(3) == 0) {
         d->extra = cJSON_CreateObject();

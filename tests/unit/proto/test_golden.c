@@ -66,6 +66,7 @@ static const struct row {
     {DEVICE_REQUEST_FORK, &device_fork_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_RENEW, &device_renew_body_table, REQUEST, NULL},
     {DEVICE_REQUEST_UNBLOCK, &device_unblock_body_table, REQUEST, NULL},
+    {DEVICE_REQUEST_SETTINGS, &device_settings_body_table, REQUEST, NULL},
     {CA_REQUEST_CREATE, &ca_create_table, REQUEST, NULL},
     {CA_REQUEST_UPDATE, &ca_update_table, REQUEST, NULL},
     {REGISTRY_REQUEST_DOMAIN_CREATE, &registry_domain_create_table, REQUEST, NULL},
