@@ -8,10 +8,14 @@ void device_decide(const struct device *old, struct device_request *r, int64_t n
 {
     static void (*const deciders[DEVICE_REQUEST_KINDS])(const struct device *,
                                                         struct device_request *, int64_t) = {
-        [DEVICE_ASKS_BOOTSTRAP] = device_bootstrap, [DEVICE_ASKS_PICKUP] = device_pickup,
-        [DEVICE_ASKS_CONFIRM] = device_confirm,     [DEVICE_SAYS_FAILED] = device_failed,
-        [DEVICE_SEEN_FORKED] = device_forked,       [DEVICE_ORDER_RENEW] = device_renew,
+        [DEVICE_ASKS_BOOTSTRAP] = device_bootstrap,
+        [DEVICE_ASKS_PICKUP] = device_pickup,
+        [DEVICE_ASKS_CONFIRM] = device_confirm,
+        [DEVICE_SAYS_FAILED] = device_failed,
+        [DEVICE_SEEN_FORKED] = device_forked,
+        [DEVICE_ORDER_RENEW] = device_renew,
         [DEVICE_ORDER_UNBLOCK] = device_unblock,
+        [DEVICE_ORDER_SETTINGS] = device_change_settings,
     };
     deciders[r->kind](old, r, now_ms);
 }

@@ -97,6 +97,12 @@ void life_fail_operation(struct device_outcome *o, const char *reason, int64_t n
 
 /* ---- admission ---- */
 
+bool life_belongs_to(const struct device *d, const struct envelope *e)
+{
+    struct uuid domain;
+    return uuid_parse(span_str(e->domain), &domain) == ERR_OK && uuid_eq(&domain, &d->domain);
+}
+
 bool life_is_allowed(const struct device *d, const struct device_snapshots *s)
 {
     if (s->profile == NULL) {

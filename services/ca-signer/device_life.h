@@ -14,6 +14,7 @@
 #define EVENT_SEALING_REFUSED       "io.fleetseal.device.sealing_refused.v1"
 #define EVENT_DUPLICATE             "io.fleetseal.device.duplicate.v1"
 #define EVENT_FORKED                "io.fleetseal.device.forked.v1"
+#define EVENT_SETTINGS_CHANGED      "io.fleetseal.device.settings_changed.v1"
 #define EVENT_CERTIFICATE_ISSUED    "io.fleetseal.certificate.issued.v1"
 #define EVENT_CERTIFICATE_INSTALLED "io.fleetseal.certificate.installed.v1"
 #define EVENT_CERTIFICATE_RENEWED   "io.fleetseal.certificate.renewed.v1"
@@ -30,6 +31,7 @@ void device_failed(const struct device *old, struct device_request *r, int64_t n
 void device_forked(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_renew(const struct device *old, struct device_request *r, int64_t now_ms);
 void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms);
+void device_change_settings(const struct device *old, struct device_request *r, int64_t now_ms);
 
 /* {"uid":..} and, as far as known, "profile" and "serial". Owned by the caller. */
 cJSON *life_event_data(const struct device *d);
@@ -50,6 +52,8 @@ void life_end_operation(struct device_outcome *o, enum operation_state state, co
  * ("stuck"). */
 void life_fail_operation(struct device_outcome *o, const char *reason, int64_t now_ms);
 
+/* Whether whoever orders this is the device's owner. */
+bool life_belongs_to(const struct device *d, const struct envelope *e);
 /* Whether whitelist and profile let the device in. */
 bool life_is_allowed(const struct device *d, const struct device_snapshots *s);
 /* What the profile says of heartbeats now. Until a device has its first certificate they go with

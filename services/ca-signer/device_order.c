@@ -40,12 +40,6 @@ static bool answer_repeat(const struct device *old, struct device_request *r)
     return true;
 }
 
-static bool belongs_to(const struct device *d, const struct envelope *e)
-{
-    struct uuid domain;
-    return uuid_parse(span_str(e->domain), &domain) == ERR_OK && uuid_eq(&domain, &d->domain);
-}
-
 static void refuse_running(struct device_outcome *o, const struct device *d)
 {
     char id[UUID_TEXT_SIZE];
@@ -67,7 +61,7 @@ static bool may_replace(const struct device *d, const struct device_request *r)
 static void refuse_state(const struct device *old, struct device_request *r)
 {
     struct device_outcome *o = &r->outcome;
-    if (old == NULL || !belongs_to(old, &r->envelope)) {
+    if (old == NULL || !life_belongs_to(old, &r->envelope)) {
         outcome_refuse(o, REFUSAL_UNKNOWN_DEVICE, "uid", "the domain has no such device");
     } else if (old->state != DEVICE_ACTIVE) {
         outcome_refuse(o, REFUSAL_NOT_ACTIVE, "", "the device is %s; only active ones are renewed",
@@ -117,7 +111,7 @@ static void tell_refusal(const struct device *old, struct device_request *r)
     }
     struct device nobody = {.state = DEVICE_REGISTERED};
     memcpy(nobody.uid, r->uid, sizeof nobody.uid);
-    bool known = old != NULL && belongs_to(old, &r->envelope);
+    bool known = old != NULL && life_belongs_to(old, &r->envelope);
     const struct device_operation wish = {
         .id = b->operation, .kind = OPERATION_RENEW, .order = b->order, .automatic = b->automatic};
     cJSON *data = life_operation_data(known ? old : &nobody, &wish);
@@ -155,7 +149,7 @@ static void fail_automatic(const struct device *old, struct device_request *r, i
 void device_renew(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
-    if (old != NULL && belongs_to(old, &r->envelope) && answer_repeat(old, r)) {
+    if (old != NULL && life_belongs_to(old, &r->envelope) && answer_repeat(old, r)) {
         return;
     }
     refuse_state(old, r);
@@ -194,7 +188,7 @@ static bool is_stuck_first(const struct device *d)
 void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
-    if (old == NULL || !belongs_to(old, &r->envelope)) {
+    if (old == NULL || !life_belongs_to(old, &r->envelope)) {
         outcome_refuse(o, REFUSAL_UNKNOWN_DEVICE, "uid", "the domain has no such device");
         return;
     }

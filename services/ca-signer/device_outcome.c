@@ -32,6 +32,8 @@ static const struct {
     [REFUSAL_NOT_LONGER] = {"not_longer", 409},
     [REFUSAL_CERTIFICATE_CHANGED] = {"certificate_changed", 409},
     [REFUSAL_NOT_WHITELISTED] = {"not_whitelisted", 409},
+    [REFUSAL_FLOOD_ABOVE_HEARTBEAT] = {"flood_above_heartbeat", 400},
+    [REFUSAL_HEARTBEAT_TOO_RARE] = {"heartbeat_too_rare", 400},
     [REFUSAL_ISSUE_FAILED] = {"issue_failed", 409},
     [REFUSAL_TRY_AGAIN] = {"try_again", 503},
 };

@@ -69,7 +69,8 @@ static void publish_status(struct work *w, const struct device_request *r,
 static void domain_text(const struct device_request *r, const struct device *d,
                         char out[UUID_TEXT_SIZE])
 {
-    bool ordered = r->kind == DEVICE_ORDER_RENEW || r->kind == DEVICE_ORDER_UNBLOCK;
+    bool ordered = r->kind == DEVICE_ORDER_RENEW || r->kind == DEVICE_ORDER_UNBLOCK ||
+                   r->kind == DEVICE_ORDER_SETTINGS;
     struct uuid domain = {{0}};
     if (ordered && uuid_parse(span_str(r->envelope.domain), &domain) != ERR_OK) {
         domain = (struct uuid){{0}};

@@ -18,6 +18,7 @@ static const struct {
     [DEVICE_SEEN_FORKED] = {DEVICE_REQUEST_FORK, NULL, &device_fork_body_table},
     [DEVICE_ORDER_RENEW] = {DEVICE_REQUEST_RENEW, NULL, &device_renew_body_table},
     [DEVICE_ORDER_UNBLOCK] = {DEVICE_REQUEST_UNBLOCK, NULL, &device_unblock_body_table},
+    [DEVICE_ORDER_SETTINGS] = {DEVICE_REQUEST_SETTINGS, NULL, &device_settings_body_table},
 };
 
 static err_t find_kind(const char *type, enum device_request_kind *ret, struct fault *fault)
@@ -95,6 +96,16 @@ static err_t check_renew(struct device_request *r, struct fault *fault)
     return e != ERR_OK ? e : same_as_key(r, r->of.renew.uid, fault);
 }
 
+static err_t check_settings(const struct device_request *r, struct fault *fault)
+{
+    const struct device_settings_body *b = &r->of.settings;
+    if (!b->has_heartbeat_interval && !b->has_flood_interval) {
+        return fault_set(fault, ERR_INVALID, "missing_field", "heartbeat_interval_s",
+                         "is required, or flood_interval_s is");
+    }
+    return same_as_key(r, b->uid, fault);
+}
+
 static err_t decode_plain(struct device_request *r, struct fault *fault)
 {
     err_t e = codec_decode(kinds[r->kind].table, CODEC_KEEP, r->envelope.body, &r->of, fault);
@@ -102,6 +113,8 @@ static err_t decode_plain(struct device_request *r, struct fault *fault)
         e = check_renew(r, fault);
     } else if (e == ERR_OK && r->kind == DEVICE_ORDER_UNBLOCK && r->of.unblock.uid[0] != 0) {
         e = same_as_key(r, r->of.unblock.uid, fault);
+    } else if (e == ERR_OK && r->kind == DEVICE_ORDER_SETTINGS) {
+        e = check_settings(r, fault);
     }
     return e;
 }

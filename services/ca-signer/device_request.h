@@ -21,6 +21,7 @@ enum device_request_kind {
     DEVICE_SEEN_FORKED,
     DEVICE_ORDER_RENEW,
     DEVICE_ORDER_UNBLOCK,
+    DEVICE_ORDER_SETTINGS,
     DEVICE_REQUEST_KINDS,
 };
 
@@ -55,6 +56,7 @@ struct device_request {
         struct device_fork_body fork;
         struct device_renew_body renew;
         struct device_unblock_body unblock;
+        struct device_settings_body settings;
     } of;
     struct device_proof proof;
     struct device_snapshots snapshots;

@@ -211,6 +211,11 @@ static struct uuid ca_of(const struct snapshot_want *want, const struct wanted *
         return uuid_is_zero(&d->operation.ca) ? d->certificate.ca : d->operation.ca;
     case DEVICE_ORDER_RENEW:
         return d != NULL ? d->certificate.ca : ca;
+    case DEVICE_ORDER_SETTINGS:
+        if (d == NULL) {
+            return ca;
+        }
+        return device_has_certificate(d) ? d->certificate.ca : d->operation.ca;
     default:
         return ca;
     }

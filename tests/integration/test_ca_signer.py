@@ -337,6 +337,32 @@ def test_two_stages_unknown_profile_and_whitelist(signer, stack, domain, ca):
     assert types(stack.events(device.uid)).count("device.activated.v1") == 1
 
 
+def test_settings_straight_on_the_topic(signer, stack, domain, profile):
+    device = owners.Device(stack, profile)
+    device.installed()
+
+    def wish(uid=device.uid, domain=domain, request=None, **body):
+        return stack.ask(
+            "fleetseal.device.requests", "device.settings.v1", uid, {"uid": uid, **body}, domain=domain, request=request
+        )
+
+    first = str(uuid.uuid4())
+    answer = wish(request=first, heartbeat_interval_s=1800)
+    assert (answer["status"], answer["result"]) == (200, {"uid": device.uid, "status": "updated"})
+    assert device.state()["settings"] == {"heartbeat_interval_s": 1800, "flood_interval_s": 60}
+    assert wish(flood_interval_s=30)["status"] == 200
+    records = len(stack.records("fleetseal.device.state", device.uid))
+    stack.wire("DEL", f"g:r:{first}")
+    assert wish(request=first, heartbeat_interval_s=1800)["result"] == answer["result"]
+    stranger = wish(domain=str(uuid.uuid4()), heartbeat_interval_s=900)
+    assert (stranger["status"], stranger["type"], stranger["result"]) == (404, "unknown_device", {"uid": device.uid})
+    # the CA of the fixture renews 30 days ahead by itself
+    assert wish(heartbeat_interval_s=30 * 86400)["type"] == "heartbeat_too_rare"
+    assert wish(flood_interval_s=1801)["type"] == "flood_above_heartbeat"
+    assert len(stack.records("fleetseal.device.state", device.uid)) == records
+    assert types(stack.events(device.uid)).count("device.settings_changed.v1") == 2
+
+
 def test_due_index_follows_the_device(signer, stack, domain, ca, profile):
     device = owners.Device(stack, profile)
     first = device.installed()

@@ -133,6 +133,22 @@ static inline struct device_request *bench_renew(struct bench *b, uint8_t id)
     return r;
 }
 
+/* Seconds of 0 are not given. */
+static inline struct device_request *bench_settings(struct bench *b, const char *id,
+                                                    int64_t heartbeat_s, int64_t flood_s)
+{
+    struct device_request *r = bench_request(b, DEVICE_ORDER_SETTINGS);
+    r->body.signed_part.sequence = 0;
+    b->sequence--;
+    (void)snprintf(r->envelope.id, sizeof r->envelope.id, "%s", id);
+    r->of.settings = (struct device_settings_body){.heartbeat_interval_s = heartbeat_s,
+                                                   .has_heartbeat_interval = heartbeat_s != 0,
+                                                   .flood_interval_s = flood_s,
+                                                   .has_flood_interval = flood_s != 0};
+    memcpy(r->of.settings.uid, BENCH_UID, sizeof BENCH_UID);
+    return r;
+}
+
 static inline void bench_sign(struct bench *b, struct device_request *r)
 {
     static const uint8_t der[] = "certificate";

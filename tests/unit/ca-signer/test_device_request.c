@@ -134,6 +134,34 @@ static void test_unblock_names_the_device_of_its_key_or_none(void **state)
     }
 }
 
+static void test_settings_say_something_about_their_device(void **state)
+{
+    (void)state;
+    const struct {
+        const char *uid, *members;
+        err_t expected;
+        const char *field;
+    } table[] = {
+        {root.uid, ",\"heartbeat_interval_s\":60", ERR_OK, ""},
+        {root.uid, ",\"flood_interval_s\":60", ERR_OK, ""},
+        {root.uid, "", ERR_INVALID, "heartbeat_interval_s"},
+        {root.uid, ",\"flood_interval_s\":0", ERR_INVALID, "flood_interval_s"},
+        {thief.uid, ",\"heartbeat_interval_s\":60", ERR_INVALID, "uid"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        CLEANUP_FREE char *value =
+            xasprintf("{\"id\":\"" OPERATION "\",\"type\":\"device.settings.v1\",\"time\":"
+                      "\"2026-11-21T06:00:00.000Z\",\"domain\":\"" OPERATION
+                      "\",\"body\":{\"uid\":\"%s\"%s}}",
+                      table[i].uid, table[i].members);
+        CLEANUP(device_request_free) struct device_request *r = NULL;
+        struct fault fault = {0};
+        assert_int_equal(device_request_decode(span_str(root.uid), span_str(value), &r, &fault),
+                         table[i].expected);
+        assert_string_equal(fault.field, table[i].field);
+    }
+}
+
 static void test_contradictions_are_refused(void **state)
 {
     (void)state;
@@ -299,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_contradictions_are_refused),
         cmocka_unit_test(test_unblock_names_the_device_of_its_key_or_none),
+        cmocka_unit_test(test_settings_say_something_about_their_device),
         cmocka_unit_test(test_only_the_root_of_trust_speaks),
         cmocka_unit_test(test_what_a_door_changes_is_noticed),
         cmocka_unit_test(test_confirm_is_signed_by_the_new_key),
