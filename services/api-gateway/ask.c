@@ -19,11 +19,12 @@ static const struct json_limits reply_limits = {
     .max_bytes = REPLY_MAX, .max_depth = 16, .max_values = 200000};
 
 /* What came back: of a single request its reply, of a bulk the numbers of all results together and
- * the first refusal. */
+ * the first refusal, or all replies. */
 struct tally {
     bool bulk;
     cJSON *reply; /* owned */
     cJSON *sums;  /* owned */
+    cJSON *each;  /* owned; all replies, of a call that shows them one by one */
 };
 
 /* A client that waits. Freed when the last of its requests has ended. */
@@ -157,8 +158,11 @@ static struct http_response *show_reply(const struct api_call *call, const cJSON
 
 /* ---- what came back ---- */
 
-static struct tally tally_of(size_t items)
+static struct tally tally_of(const struct api_call *call, size_t items)
 {
+    if (call->each) {
+        return (struct tally){.each = cJSON_CreateArray()};
+    }
     return (struct tally){.bulk = items > 1, .sums = items > 1 ? cJSON_CreateObject() : NULL};
 }
 
@@ -166,6 +170,7 @@ static void tally_deinit(struct tally *t)
 {
     cJSON_Delete(t->reply);
     cJSON_Delete(t->sums);
+    cJSON_Delete(t->each);
     *t = (struct tally){0};
 }
 
@@ -191,6 +196,10 @@ static void take_reply(struct tally *t, struct span text)
     if (json_decode(text, &reply_limits, &json, NULL) != ERR_OK) {
         json = cJSON_CreateObject(); /* shown as an internal error */
     }
+    if (t->each != NULL) {
+        (void)cJSON_AddItemToArray(t->each, json);
+        return;
+    }
     int64_t status = 0;
     bool fine = json_integer(cJSON_GetObjectItemCaseSensitive(json, "status"), &status) &&
                 status >= 200 && status < 300;
@@ -210,14 +219,14 @@ static struct http_response *show_tally(const struct api_call *call, const struc
     if (t->reply != NULL) {
         return show_reply(call, t->reply, asked, extra);
     }
-    CLEANUP_JSON cJSON *json = call->show(t->sums, asked);
-    return api_response(200, json);
+    CLEANUP_JSON cJSON *json = call->show(t->each != NULL ? t->each : t->sums, asked);
+    return json != NULL ? api_response(200, json) : http_response_fault(ERR_INTERNAL, NULL);
 }
 
 struct http_response *ask_show(const struct api_call *call, const struct span *replies, size_t n,
                                const cJSON *asked)
 {
-    struct tally tally = tally_of(n);
+    struct tally tally = tally_of(call, n);
     for (size_t i = 0; i < n; i++) {
         take_reply(&tally, replies[i]);
     }
@@ -350,10 +359,11 @@ static err_t send_item(struct exchange *x, const struct ask *ask, const struct a
         return err;
     }
     const struct kafka_header headers[] = {{"traceparent", span_str(e->traceparent)}};
+    const char *key = item->key[0] != '\0' ? item->key : ask->key;
     const struct kafka_record record = {
         .topic = ask->topic,
-        .partition = api_partition(x->door, ask->key),
-        .key = span_str(ask->record_key[0] != '\0' ? ask->record_key : ask->key),
+        .partition = api_partition(x->door, key),
+        .key = span_str(ask->record_key[0] != '\0' ? ask->record_key : key),
         .value = buf_span(&value),
         .headers = headers,
         .headers_count = e->traceparent[0] != '\0' ? 1 : 0,
@@ -386,7 +396,7 @@ void ask_send(struct exchange *x, struct ask *ask)
     w->call = x->call;
     w->extra = ask->extra;
     w->asked = TAKE(ask->asked);
-    w->tally = tally_of(ask->item_count);
+    w->tally = tally_of(x->call, ask->item_count);
     /* one more than there are items: the handler's own, so that the last reply cannot end it while
      * it still sends */
     w->remaining = ask->item_count + 1;

@@ -27,8 +27,9 @@ struct ask_extra {
 };
 
 struct ask_item {
-    struct uuid id; /* by ask_item_id */
-    cJSON *body;    /* owned by the ask, deleted once sent */
+    struct uuid id;           /* by ask_item_id */
+    char key[UUID_TEXT_SIZE]; /* partition and record key where items differ in it; "": the ask's */
+    cJSON *body;              /* owned by the ask, deleted once sent */
 };
 
 struct ask {

@@ -1,8 +1,8 @@
 #include "calls.h"
 
 const struct api_call *const api_calls[] = {
-    calls_login,     calls_domain,  calls_access_key, calls_ca,    calls_profile,
-    calls_whitelist, calls_webhook, calls_device,     calls_order, calls_request,
+    calls_login,   calls_domain, calls_access_key, calls_ca,    calls_profile, calls_whitelist,
+    calls_webhook, calls_device, calls_settings,   calls_order, calls_request,
 };
 const size_t api_calls_count = sizeof api_calls / sizeof api_calls[0];
 

@@ -15,6 +15,7 @@ extern const struct api_call calls_profile[];
 extern const struct api_call calls_whitelist[];
 extern const struct api_call calls_webhook[];
 extern const struct api_call calls_device[];
+extern const struct api_call calls_settings[];
 extern const struct api_call calls_order[];
 extern const struct api_call calls_request[];
 

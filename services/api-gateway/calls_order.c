@@ -2,8 +2,6 @@
  * Orders: renewing a list of devices, and what became of it. The scheduler owns orders; how far
  * each device is stands in its own view.
  */
-#include <stdio.h>
-
 #include "calls.h"
 #include "common/json.h"
 #include "devices.h"
@@ -17,23 +15,16 @@
 #define BODY_MAX    ((size_t)1024 * 1024)
 #define VALUES_MAX  20000
 
-struct uid {
-    char text[DEVICE_UID_LEN + 1];
-};
-static const struct codec_field uid_element = {
-    CODEC_ELEMENT_STR(sizeof(struct uid), DEVICE_UID_LEN),
-    CODEC_RULE(devices_uid_rule, "16 hexadecimal digits")};
-
 struct renew_body {
     API_BODY_HEAD;
-    struct uid *devices;
+    struct devices_uid *devices;
     size_t devices_count;
     char validity[DURATION_TEXT_SIZE];
 };
 static const struct codec_field renew_fields[] = {
     API_DOMAIN_ROW(struct renew_body),
     {CODEC_ARRAY_HEAP(struct renew_body, devices, devices_count, "RoTPublicUIDs", CODEC_REQUIRED, 1,
-                      DEVICES_MAX, &uid_element)},
+                      DEVICES_MAX, &devices_uid_element)},
     {CODEC_STR(struct renew_body, validity, "Validity", CODEC_OMIT_ZERO, 1),
      CODEC_RULE(duration_valid, DURATION_WORDS)},
 };
@@ -57,29 +48,6 @@ static cJSON *order_request(struct renew_body *body, int64_t validity_s)
     return json;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcasecmp(((const struct uid *)a)->text, ((const struct uid *)b)->text);
-}
-
-/* A device listed twice would be answered twice for one operation. */
-static bool named_twice(struct exchange *x, const struct renew_body *body)
-{
-    struct uid *sorted = xcalloc(body->devices_count, sizeof *sorted);
-    memcpy(sorted, body->devices, body->devices_count * sizeof *sorted);
-    qsort(sorted, body->devices_count, sizeof *sorted, by_text);
-    bool twice = false;
-    for (size_t i = 1; i < body->devices_count && !twice; i++) {
-        twice = by_text(&sorted[i - 1], &sorted[i]) == 0;
-        if (twice) {
-            api_refuse(x, ERR_INVALID, "validation_error", "RoTPublicUIDs",
-                       "device %s is listed more than once", sorted[i].text);
-        }
-    }
-    free(sorted);
-    return twice;
-}
-
 static void renew(struct exchange *x)
 {
     struct renew_body *body = x->body;
@@ -92,7 +60,7 @@ static void renew(struct exchange *x)
     struct ask ask;
     struct uuid id;
     /* the orders' owner knows devices, not domains */
-    if (named_twice(x, body) || !registry_domain_exists(x) ||
+    if (devices_named_twice(x, body->devices, body->devices_count) || !registry_domain_exists(x) ||
         !write_begin(x, "order.create.v1", &ask, &id)) {
         return;
     }

@@ -75,6 +75,34 @@ int64_t devices_last_heartbeat(struct exchange *x, const char *uid)
     return guard.time_ms;
 }
 
+/* ---- lists of devices in bodies ---- */
+
+const struct codec_field devices_uid_element = {
+    CODEC_ELEMENT_STR(sizeof(struct devices_uid), DEVICE_UID_LEN),
+    CODEC_RULE(devices_uid_rule, "16 hexadecimal digits")};
+
+static int by_text(const void *a, const void *b)
+{
+    return strcasecmp(((const struct devices_uid *)a)->text, ((const struct devices_uid *)b)->text);
+}
+
+bool devices_named_twice(struct exchange *x, const struct devices_uid *uids, size_t n)
+{
+    struct devices_uid *sorted = xcalloc(n, sizeof *sorted);
+    memcpy(sorted, uids, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_text);
+    bool twice = false;
+    for (size_t i = 1; i < n && !twice; i++) {
+        twice = by_text(&sorted[i - 1], &sorted[i]) == 0;
+        if (twice) {
+            api_refuse(x, ERR_INVALID, "validation_error", "RoTPublicUIDs",
+                       "device %s is listed more than once", sorted[i].text);
+        }
+    }
+    free(sorted);
+    return twice;
+}
+
 /* ---- filters ---- */
 
 static bool contains(const char *text, const char *part)

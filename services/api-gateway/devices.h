@@ -46,6 +46,14 @@ cJSON *devices_show_certificate(const struct device *d, int64_t now_ms);
 /* "installed", "expired" or "revoked". */
 const char *devices_certificate_status(const struct device *d, int64_t now_ms);
 
+/* Lists of devices in bodies: elements, and whether one is named twice (the client is answered
+ * then), which would be answered twice for one thing. */
+struct devices_uid {
+    char text[DEVICE_UID_LEN + 1];
+};
+extern const struct codec_field devices_uid_element;
+bool devices_named_twice(struct exchange *x, const struct devices_uid *uids, size_t n);
+
 /* A RoTPublicUID in either letter case, for codec rules; devices_lower makes it canonical. */
 bool devices_uid_rule(const void *text);
 void devices_lower(char *uid);

@@ -5,8 +5,10 @@ import json
 import secrets
 import uuid
 
+import device_door
 import harness
 import openapi
+import owners
 import pytest
 from api_client import Gateway, check_error
 from cryptography import x509
@@ -54,6 +56,7 @@ class Fleet:
                 "device.accept_rate": 0,
             },
         )
+        self.port = port
         start_service("scheduler", config=scheduler)
         self.client, self.domain = gateway.new_domain("Fleet")
         self.ca = self.client.ok("/v1/ztp/rootca/create", **CA)["RootCAUID"]
@@ -78,6 +81,17 @@ class Fleet:
         counted = json.loads(self._run("bootstrap", *self.base, *self.server, "--profile", self.profile))
         assert counted["installed"] == DEVICES, counted
         return self
+
+    def one(self, gateway):
+        """A device of our own making, on board with its first certificate."""
+        device, key = device_door.Device(self.folder, gateway.ca, self.port), owners.new_key()
+        csr = owners.Device.csr(device, key)
+        wish = device.bootstrap_payload(profile=self.profile, serial="SN-1", csr=csr)
+        first = device.exchange("bootstrap", wish)
+        assert first.status == 200, first.body
+        proof = {name: first.json()[name] for name in ("operation", "serial")} | {"key": owners.b64(owners.spki(key))}
+        assert device.exchange("confirm", proof, key=key).status == 200
+        return device
 
     def more(self, devices):
         """Other devices than those of `uids`, with the fleet's profile."""
@@ -412,3 +426,96 @@ def test_an_unlisted_device_waits_and_is_let_in(fleet, work_folder):
     )
     client.ok("/v1/device/whitelist/add", Devices=[{"RoTPublicUID": u} for u in fleet.uids])
     harness.wait_until(lambda: {d["State"] for d in client.ok("/v1/device/list")["data"]} == {"active"}, 20)
+
+
+def test_settings_of_one_device(fleet, gateway, kafka):
+    """From the call to the device that hears of it, and the door that goes by it."""
+    client = fleet.client
+    device, other = fleet.one(gateway), fleet.one(gateway)
+    stranger = uuid.uuid4().hex[:16]
+
+    def update(uids, key=None, **what):
+        return client.ok("/v1/device/update", key, RoTPublicUIDs=uids, **what)
+
+    def beat(device):
+        return harness.wait_until(lambda: (a := device.beat()).status == 200 and a.json(), 10, "a heartbeat to pass")
+
+    assert beat(device)["settings"] == {"heartbeat_interval_s": 1, "flood_interval_s": 1}
+    wish = [device.uid.upper(), stranger]
+    answer = update(wish, "once", HeartbeatInterval="1h", FloodInterval="10m")
+    assert (answer["Updated"], answer["Refused"]) == (1, 1)
+    updated, unknown = answer["Devices"]
+    assert updated == {"RoTPublicUID": device.uid, "Status": "updated"}
+    assert (unknown["RoTPublicUID"], unknown["Status"], unknown["Code"]) == (stranger, "refused", "not_found")
+    shown = client.ok("/v1/device/get", RoTPublicUID=device.uid)
+    assert (shown["HeartbeatInterval"], shown["FloodInterval"]) == ("1h", "10m")
+    assert beat(device)["settings"] == {"heartbeat_interval_s": 3600, "flood_interval_s": 600}
+
+    def guarded():
+        early = device.beat()
+        return early.status == 429 and int(early.headers["Retry-After"]) > 300
+
+    harness.wait_until(guarded, 10, "the door to know the new flood interval")
+    assert beat(other)["settings"] == {"heartbeat_interval_s": 1, "flood_interval_s": 1}
+
+    # once: a repeat is the first answer and changes nothing, the key is not for another body
+    assert update([device.uid], HeartbeatInterval="2h")["Updated"] == 1
+    assert update(wish, "once", HeartbeatInterval="1h", FloodInterval="10m") == answer
+    assert client.ok("/v1/device/get", RoTPublicUID=device.uid)["HeartbeatInterval"] == "2h"
+    reused = {"RoTPublicUIDs": [other.uid], "HeartbeatInterval": "1h"}
+    client.refused("/v1/device/update", 422, "idempotency_key_reused", "Idempotency-Key", key="once", **reused)
+    assert client.ok("/v1/device/get", RoTPublicUID=other.uid)["HeartbeatInterval"] == "1s"
+
+    # its own settings outlive changes of the profile
+    client.ok("/v1/device/profile/update", DeviceProfileUID=fleet.profile, HeartbeatInterval="3s")
+    assert client.ok("/v1/device/get", RoTPublicUID=device.uid)["HeartbeatInterval"] == "2h"
+
+    # what can never work, by rule and device
+    assert update([device.uid], FloodInterval="3h")["Devices"][0]["Code"] == "flood_above_heartbeat"
+    client.ok("/v1/ztp/rootca/update", RootCAUID=fleet.ca, AutomaticRenewal=True, RenewAhead="1d")
+    rare = update([device.uid, other.uid], HeartbeatInterval="1d")
+    assert [d["Code"] for d in rare["Devices"]] == ["heartbeat_too_rare"] * 2 and "RenewAhead" in rare["Devices"][0]["Message"]
+    assert update([device.uid, other.uid], HeartbeatInterval="23h")["Updated"] == 2
+    facts = [r for r in kafka.read("fleetseal.events") if r.key == device.uid.encode()]
+    told = [r.json() for r in facts if r.headers["ce_type"] == "io.fleetseal.device.settings_changed.v1"]
+    assert [(e["previous_heartbeat_interval_s"], e["heartbeat_interval_s"]) for e in told] == [(1, 3600), (3600, 7200), (7200, 82800)]
+
+    # another domain's device is no device
+    theirs, _ = gateway.new_domain("Other")
+    answer = theirs.ok("/v1/device/update", RoTPublicUIDs=[device.uid], HeartbeatInterval="1h")
+    assert [d["Code"] for d in answer["Devices"]] == ["not_found"]
+
+
+def test_settings_that_took_longer(fleet, gateway):
+    client = fleet.bootstrap().client
+    stranger = uuid.uuid4().hex[:16]
+    gateway.signer.pause()
+    try:
+        answer = client.post("/v1/device/update", {"RoTPublicUIDs": [stranger, fleet.uids[0]], "HeartbeatInterval": "2h"})
+        assert answer.status_code == 202, answer.text
+        ask = lambda: client.post("/v1/request/get", {"RequestUID": answer.json()["RequestUID"]})  # noqa: E731
+        assert ask().status_code == 202
+    finally:
+        gateway.signer.resume()
+    shown = harness.wait_until(lambda: (a := ask()).status_code == 200 and a.json(), 30, "the outcome")
+    assert (shown["Updated"], shown["Refused"]) == (1, 1)
+    assert {d["RoTPublicUID"]: d["Status"] for d in shown["Devices"]} == {stranger: "refused", fleet.uids[0]: "updated"}
+    assert client.ok("/v1/device/get", RoTPublicUID=fleet.uids[0])["HeartbeatInterval"] == "2h"
+
+
+def test_settings_of_many_devices(fleet):
+    client = fleet.bootstrap().client
+    uids = fleet.uids + [uuid.uuid4().hex[:16] for _ in range(100 - DEVICES)]
+    answer = client.ok("/v1/device/update", "many", RoTPublicUIDs=uids, HeartbeatInterval="1d")
+    assert (answer["Updated"], answer["Refused"]) == (DEVICES, 100 - DEVICES)
+    assert [d["RoTPublicUID"] for d in answer["Devices"]] == uids
+    assert {d["HeartbeatInterval"] for d in client.ok("/v1/device/list")["data"]} == {"1d"}
+    refused = lambda *how, **what: client.refused("/v1/device/update", *how, **what)  # noqa: E731
+    refused(400, "validation_error", "RoTPublicUIDs", RoTPublicUIDs=[*uids, uuid.uuid4().hex[:16]], HeartbeatInterval="1d")
+    refused(400, "validation_error", "RoTPublicUIDs", RoTPublicUIDs=[], HeartbeatInterval="1d")
+    refused(400, "validation_error", "RoTPublicUIDs", RoTPublicUIDs=[uids[0], uids[0].upper()], HeartbeatInterval="1d")
+    refused(400, "validation_error", "RoTPublicUIDs[0]", RoTPublicUIDs=["x"], HeartbeatInterval="1d")
+    refused(400, "missing_field", RoTPublicUIDs=uids[:1])
+    refused(400, "validation_error", "HeartbeatInterval", RoTPublicUIDs=uids[:1], HeartbeatInterval="367d")
+    refused(400, "validation_error", "FloodInterval", RoTPublicUIDs=uids[:1], FloodInterval="25h")
+    refused(400, "validation_error", "FloodInterval", RoTPublicUIDs=uids[:1], FloodInterval="0s")

@@ -81,6 +81,11 @@ def test_from_login_to_order(gateway, work_folder):
     assert [r["RoTPublicUID"] for r in ctl.json("whitelist", "list")] == sorted(uids[1:])
     assert ctl.json("device", "list") == [] and ctl.run("device", "list").stdout == ""
     ctl.run("device", "get", uids[0], status=65)
+    table = ctl.run("device", "update", *uids[:2], "--heartbeat", "1d", "--flood", "10m").stdout
+    assert uids[1] in table and "not_found" in table and "CODE" in table
+    assert ctl.json("device", "update", uids[0], "--flood", "1m")["Refused"] == 1
+    ctl.run("device", "update", "--heartbeat", "1d", status=64)
+    ctl.run("device", "update", uids[0], status=64)
     ctl.run("certificate", "get", uids[0], status=65)
     assert ctl.json("certificate", "list") == []
 
