@@ -98,6 +98,17 @@ static void set_reason(struct device *d, const char *reason)
     (void)snprintf(d->reason, sizeof d->reason, "%s", reason);
 }
 
+/* Two devices with one serial: a mistake at the factory, or somebody who copied a seal. */
+static void tell_duplicate_serial(const struct device *d, struct device_request *r)
+{
+    const char *holder = r->snapshots.serial_holder;
+    if (holder[0] != 0 && strcmp(holder, d->uid) != 0) {
+        cJSON *data = life_event_data(d);
+        json_add_text(data, "holder", holder);
+        outcome_event(&r->outcome, EVENT_SERIAL_DUPLICATE, NULL, data);
+    }
+}
+
 /* A sealed profile that exists gives the device its owner. */
 static void assign_owner(struct device *d, struct device_request *r)
 {
@@ -117,6 +128,7 @@ static void assign_owner(struct device *d, struct device_request *r)
     d->domain = domain;
     memcpy(d->profile, profile->uid, sizeof d->profile);
     d->reason[0] = 0;
+    tell_duplicate_serial(d, r);
 }
 
 static void admit(struct device *d, struct device_request *r, int64_t now_ms)

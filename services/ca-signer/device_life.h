@@ -14,6 +14,7 @@
 #define EVENT_SEALING_REFUSED       "io.fleetseal.device.sealing_refused.v1"
 #define EVENT_DUPLICATE             "io.fleetseal.device.duplicate.v1"
 #define EVENT_FORKED                "io.fleetseal.device.forked.v1"
+#define EVENT_SERIAL_DUPLICATE      "io.fleetseal.device.serial_duplicate.v1"
 #define EVENT_SETTINGS_CHANGED      "io.fleetseal.device.settings_changed.v1"
 #define EVENT_CERTIFICATE_ISSUED    "io.fleetseal.certificate.issued.v1"
 #define EVENT_CERTIFICATE_INSTALLED "io.fleetseal.certificate.installed.v1"

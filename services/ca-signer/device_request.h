@@ -41,6 +41,8 @@ struct device_snapshots {
     const struct registry_whitelist *whitelist; /* NULL: not listed, and that is certain */
     const struct ca *ca;                        /* NULL: none asked for, or there is none */
     struct issuer_template *template;           /* NULL: its key is not at hand */
+    char serial_holder[DEVICE_UID_LEN + 1]; /* the domain's first device with the serial; "": not
+                                               asked for */
 };
 
 struct device_request {

@@ -9,6 +9,7 @@
 #include "common/view.h"
 #include "common/view_fresh.h"
 #include "proto/topics.h"
+#include "serial_guard.h"
 #include "topic_count.h"
 
 #define CALL_TIMEOUT_MS 2000
@@ -62,6 +63,7 @@ err_t device_snapshot_new(const struct device_snapshot_options *options,
     s->registry = (struct topic_count){
         .brokers = s->brokers, .client_id = s->client_id, .topic = TOPIC_REGISTRY_STATE};
     s->redis = options->redis;
+    serial_guard_register(s->redis);
     s->cas = ca_cache_new(options->keys);
     err_t e = view_fresh_new(s->brokers, s->client_id, &s->fresh);
     if (e != ERR_OK) {
@@ -459,7 +461,7 @@ static err_t check_absences(struct device_snapshot *s, const struct absences *a)
     return ERR_OK;
 }
 
-err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
+static err_t read_views(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
 {
     err_t e = topic_count_learn(&s->registry);
     if (e == ERR_OK) {
@@ -475,4 +477,10 @@ err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want
     e = check_absences(s, &a);
     /* Read after the check: what is absent now was absent when the check began. */
     return e == ERR_OK ? read_pass(s, wants, n) : e;
+}
+
+err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
+{
+    err_t e = read_views(s, wants, n);
+    return e == ERR_OK ? serial_guard_ask(s->redis, wants, n) : e;
 }

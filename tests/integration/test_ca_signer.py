@@ -337,6 +337,23 @@ def test_two_stages_unknown_profile_and_whitelist(signer, stack, domain, ca):
     assert types(stack.events(device.uid)).count("device.activated.v1") == 1
 
 
+def test_a_serial_used_twice_is_told(signer, stack, domain, profile):
+    first, second = (owners.Device(stack, profile, "SN-7") for _ in range(2))
+    other = owners.Device(stack, profile, "SN-8")
+    foreign_domain = str(uuid.uuid4())
+    foreign_ca = stack.create_ca(foreign_domain)["result"]["id"]
+    foreign = owners.Device(stack, stack.create_profile(foreign_domain, foreign_ca), "SN-7")
+    for device in (first, second, other, foreign, second):
+        assert device.bootstrap()["result"]["state"] == "active"
+
+    def told_of(device):
+        return [e.json() for e in stack.events(device.uid) if "serial_duplicate" in e.headers["ce_type"]]
+
+    told = {d.uid: told_of(d) for d in (first, second, other, foreign)}
+    assert [e["holder"] for e in told[second.uid]] == [first.uid] and told[second.uid][0]["device_serial"] == "SN-7"
+    assert told[first.uid] == told[other.uid] == told[foreign.uid] == []
+
+
 def test_settings_straight_on_the_topic(signer, stack, domain, profile):
     device = owners.Device(stack, profile)
     device.installed()

@@ -27,6 +27,7 @@ struct bench {
     struct registry_whitelist listed;
     struct ca ca;
     bool has_profile, is_listed, has_ca, has_key;
+    const char *serial_holder; /* NULL: not asked for */
     int64_t now_ms;
     int64_t sequence; /* of the last message */
     uint8_t next_serial;
@@ -174,6 +175,10 @@ static inline struct device_outcome *bench_apply(struct bench *b, struct device_
         /* Never looked into by a decision. */
         .template = b->has_key ? (struct issuer_template *)(void *)b : NULL,
     };
+    if (b->serial_holder != NULL) {
+        (void)snprintf(r->snapshots.serial_holder, sizeof r->snapshots.serial_holder, "%s",
+                       b->serial_holder);
+    }
     b->now_ms += 1000;
     device_decide(b->device, r, b->now_ms);
     if (r->outcome.sign) {

@@ -269,6 +269,38 @@ static void test_zero_touch_off_gives_no_certificate(void **state)
     assert_false(o->issued);
 }
 
+static void test_serial_of_another_device_is_told_once(void **state)
+{
+    struct bench *b = *state;
+    b->has_profile = false;
+    b->serial_holder = "00112233445566aa";
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(bench_events(o, EVENT_SERIAL_DUPLICATE), 0); /* it has no owner yet */
+    b->has_profile = true;
+    o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(b->device->state, DEVICE_ACTIVE);
+    assert_true(o->issued);
+    assert_int_equal(bench_events(o, EVENT_SERIAL_DUPLICATE), 1);
+    for (unsigned i = 0; i < o->event_count; i++) {
+        if (strcmp(o->events[i].type, EVENT_SERIAL_DUPLICATE) == 0) {
+            const cJSON *holder = cJSON_GetObjectItem(o->events[i].data, "holder");
+            const cJSON *serial = cJSON_GetObjectItem(o->events[i].data, "device_serial");
+            assert_string_equal(holder->valuestring, "00112233445566aa");
+            assert_string_equal(serial->valuestring, "SN-1");
+        }
+    }
+    o = bench_apply(b, bench_bootstrap(b, 2, 2));
+    assert_int_equal(bench_events(o, EVENT_SERIAL_DUPLICATE), 0);
+}
+
+static void test_serial_of_its_own_is_not_told(void **state)
+{
+    struct bench *b = *state;
+    b->serial_holder = BENCH_UID; /* a round that was given up had noted it */
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_int_equal(bench_events(o, EVENT_SERIAL_DUPLICATE), 0);
+}
+
 /* ---- a profile that changes ---- */
 
 #define OTHER_CA "11111111-4f89-41d3-9a0c-0305e82c3301"
@@ -389,6 +421,8 @@ int main(void)
         BENCH_TEST(test_unblock_belongs_to_the_domain),
         BENCH_TEST(test_unblock_begins_a_stuck_first_certificate_again),
         BENCH_TEST(test_zero_touch_off_gives_no_certificate),
+        BENCH_TEST(test_serial_of_another_device_is_told_once),
+        BENCH_TEST(test_serial_of_its_own_is_not_told),
         BENCH_TEST(test_a_device_on_board_keeps_settings_and_ca),
         BENCH_TEST(test_a_certificate_handed_out_keeps_its_settings),
         BENCH_TEST(test_a_waiting_device_is_let_in_as_the_profile_says_then),
