@@ -441,17 +441,6 @@ static void unpack_extra(struct unpacker *u, struct device *d)
     u->rest.len -= (size_t)len;
 }
 
-/* How many elements follow, at most `max`. */
-static size_t unpack_count(struct unpacker *u, size_t max)
-{
-    size_t count = unpack_u8(u);
-    if (count > max) {
-        u->bad = true;
-        return 0;
-    }
-    return count;
-}
-
 static err_t unpack_device(struct span uid, struct span packed, bool bare, struct device **ret)
 {
     struct unpacker u = {.rest = packed, .bare = bare};

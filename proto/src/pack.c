@@ -150,6 +150,16 @@ int unpack_enum(struct unpacker *u, int max)
     return value;
 }
 
+size_t unpack_count(struct unpacker *u, size_t max)
+{
+    size_t count = unpack_u8(u);
+    if (count > max) {
+        u->bad = true;
+        return 0;
+    }
+    return count;
+}
+
 /* A P-256 SPKI is a constant prefix and an uncompressed point; anything else is kept as it is. The
  * first byte of the packed form tells: 0 none, 1 DER as it is, 2 and 3 the point compressed. */
 enum { KEY_NONE = 0, KEY_RAW = 1 };

@@ -45,6 +45,8 @@ void unpack_text(struct unpacker *u, char *out, size_t size);
 void unpack_uuid(struct unpacker *u, struct uuid *out);
 /* A value of 1..max, for enums. */
 int unpack_enum(struct unpacker *u, int max);
+/* How many elements follow, at most `max`. */
+size_t unpack_count(struct unpacker *u, size_t max);
 void unpack_key(struct unpacker *u, struct device_key *out);
 
 /* A DeviceProfileUID, or any text of at most DEVICE_PROFILE_LEN bytes; `domain` is whose it usually
