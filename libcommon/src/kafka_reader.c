@@ -206,12 +206,11 @@ err_t kafka_reader_stable_end(struct kafka_reader *r, const char *topic, int32_t
                  ret_offset);
 }
 
-err_t kafka_reader_beginning(struct kafka_reader *r, const char *topic, int32_t partition,
-                             int timeout_ms, int64_t *ret_offset)
+err_t kafka_reader_bounds(struct kafka_reader *r, const char *topic, int32_t partition,
+                          int timeout_ms, int64_t *ret_begin, int64_t *ret_end)
 {
-    int64_t high = 0;
-    /* Of the client that fetches nothing: a broker answers a connection's requests in turn, and a
-     * fetch may wait for its whole fetch.wait.max.ms. */
-    return query(r, !r->uncommitted, &(struct kafka_partition){topic, partition}, timeout_ms,
-                 ret_offset, &high);
+    /* Of the client that fetches nothing, as long as this one reads committed: a broker answers a
+     * connection's requests in turn, and a fetch may wait for its whole fetch.wait.max.ms. */
+    return query(r, true, &(struct kafka_partition){topic, partition}, timeout_ms, ret_begin,
+                 ret_end);
 }

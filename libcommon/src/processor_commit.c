@@ -13,6 +13,7 @@
 #define METADATA_TIMEOUT_MS 2000
 #define DEAD_VALUE_MAX      ((size_t)512 * 1024)
 #define DEAD_VALUE_KEPT     ((size_t)64 * 1024)
+#define DEAD_KEY_MAX        1024 /* of a longer key so much is kept */
 #define REPLY_SECONDS       "600"
 #define REPLY_KEY_MAX       192
 
@@ -85,6 +86,8 @@ static err_t produce_dead(struct processor *p, const struct work *w)
     (void)snprintf(offset, sizeof offset, "%" PRId64, w->source.offset);
     (void)snprintf(size, sizeof size, "%zu", w->source.value.len);
     bool cut = w->source.value.len > DEAD_VALUE_MAX;
+    struct span key = w->source.key;
+    key.len = key.len > DEAD_KEY_MAX ? DEAD_KEY_MAX : key.len;
     const struct kafka_header headers[] = {
         {"reason", span_str(err_name(w->dead_why))}, {"code", span_str(w->dead_fault.code)},
         {"field", span_str(w->dead_fault.field)},    {"text", span_str(w->dead_fault.text)},
@@ -93,7 +96,7 @@ static err_t produce_dead(struct processor *p, const struct work *w)
     };
     struct kafka_record record = {.topic = p->dlq_topic,
                                   .partition = w->source.partition,
-                                  .key = w->source.key,
+                                  .key = key,
                                   .value = cut ? span_of(w->source.value.ptr, DEAD_VALUE_KEPT)
                                                : w->source.value,
                                   .headers = headers,
@@ -236,6 +239,21 @@ static err_t append_apply(struct processor *p, const struct part *part,
                              entities[n - 1]->offset, writes, count);
 }
 
+/* How many of the entities one call takes. */
+static unsigned apply_count(struct entity **entities, unsigned n)
+{
+    size_t bytes = 0;
+    unsigned count = 0;
+    while (count < n && count < VIEW_WRITES_MAX) {
+        bytes += entities[count]->record.len;
+        if (count > 0 && bytes > PROC_APPLY_BYTES) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
 /* Queues the calls of one partition; returns how many replies are owed. A failure leaves the
  * partition behind. */
 static unsigned append_part(struct processor *p, struct part *part, struct entity **entities,
@@ -243,8 +261,9 @@ static unsigned append_part(struct processor *p, struct part *part, struct entit
 {
     struct view_mark prev = part->mark;
     unsigned owed = 0;
-    for (unsigned from = 0; from < n; from += VIEW_WRITES_MAX) {
-        unsigned count = n - from < VIEW_WRITES_MAX ? n - from : VIEW_WRITES_MAX;
+    unsigned count = 0;
+    for (unsigned from = 0; from < n; from += count) {
+        count = apply_count(entities + from, n - from);
         err_t e = append_apply(p, part, &prev, entities + from, count);
         if (e != ERR_OK) {
             log_limited(LOG_LEVEL_WARN, NULL, "view_write_failed", LOG_STR("app", p->app->name),

@@ -6,6 +6,7 @@
  * - processor_clients.c: the Kafka clients, the assignment
  * - processor_recovery.c: the one way a partition becomes live (stable offsets, end of the log,
  *   catch up, seek)
+ * - processor_resume.c: where the requests of a partition go on
  * - processor_round.c: decode, verify, load, decide, sign, finish
  * - processor_commit.c: the transaction, then view and replies
  * - processor_work.c: what an app sees of a request
@@ -31,6 +32,7 @@
 #define PROC_BACKLOG_BATCHES 3    /* a partition is paused above this many batches waiting */
 #define PROC_POLL_MAX        1000 /* messages taken from the client at once */
 #define PROC_TOPICS_MAX      32
+#define PROC_APPLY_BYTES     ((size_t)4 << 20) /* of records in one view call */
 
 /*
  * States of a partition. Only PART_LIVE decides; every other state leads back to it by
@@ -60,6 +62,7 @@ struct part {
     bool paused;            /* fetching is stopped because the backlog is long */
     unsigned suspicion;     /* crash guard: how often a round with the next requests never ended */
     int64_t suspect_end;    /* up to this offset */
+    bool view_spoilt;       /* a record of the view is none of ours: it is dropped and rebuilt */
     bool noted;             /* Redis holds a note about the round in hand */
     int64_t next_offset; /* of the request after the last one of the round in hand; -1: none in this
                             round */
@@ -266,6 +269,14 @@ bool recovery_needed(const struct processor *p);
  * or failed over) falls behind, also when no request comes that would notice. */
 void recovery_patrol(struct processor *p);
 void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
+
+/* processor_resume.c */
+/* Remembers the newest request that one of these state records came from. */
+void resume_note(const struct kafka_message *messages, unsigned n, int64_t *last_input);
+/* `committed`: in, what the group knows, or KAFKA_OFFSET_NONE; out, the offset to go on at.
+ * `last_input`: of the state records when nothing is committed, -1 where there are none. */
+err_t resume_offset(struct processor *p, int32_t partition, int64_t last_input,
+                    int64_t *committed) MUST_USE;
 
 /* processor_guard.c */
 /* The request ended its owner too often: to the dead letters, untouched. */

@@ -37,6 +37,7 @@ struct recovering {
     int64_t committed; /* or KAFKA_OFFSET_NONE */
     int64_t high_watermark;
     char log[VIEW_LOG_ID_MAX];
+    int64_t last_input;    /* newest request that a state record came from, when it is needed; -1 */
     struct view_mark mark; /* of the view, once the apply calls under way are answered */
     bool anew;             /* the view is built from nothing: readers wait for view_whole */
     bool reading;          /* the reader runs for it */
@@ -122,7 +123,7 @@ static void begin(struct processor *p)
         backlog_clear(&part->backlog);
         part->state = PART_STABLE;
         r->items[r->count++] = (struct recovering){
-            .part = part, .committed = KAFKA_OFFSET_NONE, .mark = VIEW_MARK_NONE};
+            .part = part, .committed = KAFKA_OFFSET_NONE, .last_input = -1, .mark = VIEW_MARK_NONE};
     }
     p->recovery = r;
 }
@@ -163,7 +164,8 @@ static err_t step_watermark(struct processor *p, struct recovering *item)
 
 static bool mark_fits(const struct recovering *item)
 {
-    return strcmp(item->mark.log, item->log) == 0 && item->mark.offset < item->high_watermark;
+    return !item->part->view_spoilt && strcmp(item->mark.log, item->log) == 0 &&
+           item->mark.offset < item->high_watermark;
 }
 
 /* Drops the views that cannot be continued, all in one pass over the store, once every log id is
@@ -195,7 +197,9 @@ static err_t start_reading(struct processor *p, struct recovery *r)
     for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
         struct recovering *item = &r->items[i];
         if (item->step == STEP_LOG_ID && item->log[0] != 0) {
-            int64_t from = item->mark.offset < 0 ? KAFKA_OFFSET_BEGINNING : item->mark.offset + 1;
+            /* Without a committed offset the state records tell how far the requests are done. */
+            bool all = item->mark.offset < 0 || item->committed == KAFKA_OFFSET_NONE;
+            int64_t from = all ? KAFKA_OFFSET_BEGINNING : item->mark.offset + 1;
             e = kafka_reader_start(p->reader, p->app->state_topic, item->part->number, from);
             item->step = STEP_READ;
         }
@@ -279,6 +283,9 @@ static err_t apply_run(struct processor *p, struct recovery *r, struct recoverin
     struct view_write writes[VIEW_WRITES_MAX];
     struct projection items[VIEW_WRITES_MAX];
     unsigned count = 0;
+    if (item->committed == KAFKA_OFFSET_NONE) {
+        resume_note(messages, n, &item->last_input);
+    }
     for (unsigned i = 0; i < n; i++) {
         const struct kafka_message *m = &messages[i];
         items[i] = (struct projection){.key = m->key,
@@ -311,12 +318,7 @@ static err_t finish(struct processor *p, struct recovery *r, struct recovering *
     }
     kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
     item->reading = false;
-    if (item->committed == KAFKA_OFFSET_NONE) {
-        /* Asked here: librdkafka's own look-up of a beginning may answer twice when the partition
-         * is moved while it runs, and then delivers everything twice. */
-        e = kafka_reader_beginning(p->reader, p->app->request_topic, item->part->number,
-                                   WATERMARK_TIMEOUT_MS, &item->committed);
-    }
+    e = resume_offset(p, item->part->number, item->last_input, &item->committed);
     if (e == ERR_OK) {
         e = guard_suspect(p, item->part, item->committed);
     }
@@ -327,6 +329,7 @@ static err_t finish(struct processor *p, struct recovery *r, struct recovering *
     if (e == ERR_OK) {
         item->part->mark = item->mark;
         item->part->paused = false;
+        item->part->view_spoilt = false;
         item->part->last_fetched = item->committed - 1;
         item->part->state = PART_LIVE;
         item->step = STEP_DONE;
@@ -348,8 +351,13 @@ static struct recovering *item_of(struct recovery *r, int32_t partition)
 static unsigned run_length(const struct kafka_batch *batch, size_t at)
 {
     unsigned n = 0;
+    size_t bytes = 0;
     while (at + n < batch->count && n < VIEW_WRITES_MAX && !batch->messages[at + n].eof &&
            batch->messages[at + n].partition == batch->messages[at].partition) {
+        bytes += batch->messages[at + n].value.len;
+        if (n > 0 && bytes > PROC_APPLY_BYTES) {
+            break;
+        }
         n++;
     }
     return n;

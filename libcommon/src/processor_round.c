@@ -224,6 +224,13 @@ static err_t load_collect(struct processor *p, struct load_call *call)
     struct span values[LOAD_CHUNK];
     struct view_mark mark = VIEW_MARK_NONE;
     err_t e = view_load_collect(p->redis, call->count, &p->round.arena, values, &mark);
+    if (e == ERR_CORRUPT) {
+        log_error(NULL, "view_spoilt", LOG_STR("app", p->app->name),
+                  LOG_INT("partition", call->part->number));
+        call->part->view_spoilt = true;
+        call->part->state = PART_BEHIND;
+        return ERR_STALE;
+    }
     if (e != ERR_OK) {
         return e;
     }

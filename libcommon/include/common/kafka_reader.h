@@ -46,9 +46,9 @@ err_t kafka_reader_high_watermark(struct kafka_reader *r, const char *topic, int
 /* The end for read_committed: no open transaction begins below it. */
 err_t kafka_reader_stable_end(struct kafka_reader *r, const char *topic, int32_t partition,
                               int timeout_ms, int64_t *ret_offset) MUST_USE;
-/* The oldest offset still there. */
-err_t kafka_reader_beginning(struct kafka_reader *r, const char *topic, int32_t partition,
-                             int timeout_ms, int64_t *ret_offset) MUST_USE;
+/* The oldest offset still there, and the one behind the last record as above. */
+err_t kafka_reader_bounds(struct kafka_reader *r, const char *topic, int32_t partition,
+                          int timeout_ms, int64_t *ret_begin, int64_t *ret_end) MUST_USE;
 
 /* What went wrong last, for the log; "" if nothing. Valid until the next call. */
 const char *kafka_reader_error_text(const struct kafka_reader *r);
