@@ -214,7 +214,7 @@ def test_no_record_stops_its_partition(stack, receiver, kafka):
     deliveries = [
         b"x" * 1_048_000,
         json.dumps({**delivery, "event": {}, "attempts": 2147483647}).encode(),
-        (json.dumps({**delivery, "event": {}})[:-2] + '{"data":[' + ",".join(["0.1"] * 18000) + "]}}").encode(),
+        (json.dumps({**delivery, "event": {}})[:-2] + '"data":[' + ",".join(["0.1"] * 18000) + "]}}").encode(),
     ]
     events = [b"x" * 1_048_000, b"[" + b",".join([b"0.1"] * 16000) + b"]"]
     at = owners.stable_hash(webhook) % 12
