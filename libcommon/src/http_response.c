@@ -147,6 +147,9 @@ static void add_headers(struct MHD_Response *to, const struct http_request *req,
     for (size_t i = 0; i < response->header_count; i++) {
         add(to, response->headers[i].name, response->headers[i].value);
     }
+    if (response->status == 401 && req->server->options.challenge != NULL) {
+        add(to, "WWW-Authenticate", req->server->options.challenge);
+    }
     const uint32_t seconds = retry_after(req, response);
     if (seconds > 0) {
         char text[16];

@@ -320,6 +320,7 @@ static err_t start_server(struct door_service *d, const struct config *config,
     options.tls_key_file = config->tls_key_file;
     options.metrics = metrics;
     options.admit = admit;
+    options.challenge = "Bearer realm=\"fleetseal\"";
     options.on_access = on_access;
     options.ctx = d;
     options.threads = (unsigned)config->threads;

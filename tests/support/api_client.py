@@ -159,6 +159,7 @@ def check_error(answer, status, kind, field=None):
     assert error["object"] == "error" and error["code"] == status and error["message"]
     assert error["request_id"] == answer.headers["X-Request-Id"]
     assert error["type"] == kind, error
+    assert answer.headers.get("WWW-Authenticate", "").startswith("Bearer ") == (status == 401)
     if field is not None:
         assert field in [f["field"] for f in error["fields"]], error
     return error

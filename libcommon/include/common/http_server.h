@@ -97,6 +97,9 @@ struct http_server_options {
      */
     err_t (*admit)(void *ctx, struct http_request *req, struct fault *fault,
                    uint32_t *retry_after_s);
+    /* WWW-Authenticate of every 401 (RFC 9110 11.6.1), a constant; NULL: none, where the credential
+     * is a client certificate. */
+    const char *challenge;
     /* Told of every ended request, on a server thread; NULL: nobody. `req` is still valid. */
     void (*on_access)(void *ctx, const struct http_request *req, const struct http_access *access);
     void *ctx; /* of the callbacks above */

@@ -428,6 +428,7 @@ static void asks_admission_before_the_body(void **state)
     struct wire_response r;
     char value[16];
     rig->admit_with = ERR_UNAUTHORIZED;
+    rig->options.challenge = "Bearer";
     rig_start(rig);
     /* The body never comes: the answer does not wait for it. */
     wire_ask(rig->port,
@@ -435,6 +436,7 @@ static void asks_admission_before_the_body(void **state)
              "Content-Type: application/json\r\nContent-Length: 5\r\n\r\n",
              &r);
     assert_int_equal(r.status, 401);
+    assert_string_equal(wire_header(&r, "WWW-Authenticate", value, sizeof value), "Bearer");
     assert_non_null(strstr(r.body, "\"type\":\"no_token\""));
     assert_non_null(strstr(r.body, "{\"field\":\"Authorization\",\"message\":\"needs a token\"}"));
     wire_ask(rig->port,
