@@ -227,7 +227,7 @@ static void unescape(char *text, size_t len)
     *to = 0;
 }
 
-/* *ret is set when there is an arena. */
+/* `ret` NULL: it is only checked; else there is an arena. */
 static err_t scan_string(struct scan *s, char **ret)
 {
     if (!take(s, '"')) {
@@ -236,7 +236,7 @@ static err_t scan_string(struct scan *s, char **ret)
     size_t start = s->at;
     bool escaped = false;
     err_t e = scan_characters(s, &escaped);
-    if (e != ERR_OK || s->arena == NULL) {
+    if (e != ERR_OK || ret == NULL) {
         return e;
     }
     size_t len = s->at - 1 - start;

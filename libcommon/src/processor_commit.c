@@ -293,7 +293,8 @@ static void collect_part(struct processor *p, struct part *part, unsigned owed)
 static void write_view(struct processor *p)
 {
     struct round *round = &p->round;
-    struct entity **dirty = arena_alloc(&round->arena, (round->entity_count + 1) * sizeof *dirty);
+    struct entity **dirty =
+        arena_alloc(&round->arena, (round->entity_count + 1) * sizeof(struct entity *));
     unsigned *owed = arena_alloc(&round->arena, (p->part_count + 1) * sizeof *owed);
     for (unsigned i = 0; i < p->part_count; i++) {
         unsigned n = 0;

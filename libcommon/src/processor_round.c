@@ -33,7 +33,7 @@ struct entity *round_entity(struct processor *p, int32_t partition, struct span 
     if (round->entity_count == round->entity_capacity) {
         round->entity_capacity = round->entity_capacity ? 2 * round->entity_capacity : 256;
         round->entities =
-            xrealloc(round->entities, round->entity_capacity, sizeof *round->entities);
+            xrealloc(round->entities, round->entity_capacity, sizeof(struct entity *));
     }
     round->entities[round->entity_count++] = e;
     return e;
@@ -401,7 +401,8 @@ static err_t prepare_works(struct processor *p)
     if (p->app->prepare == NULL) {
         return ERR_OK;
     }
-    struct work **alive = arena_alloc(&p->round.arena, (p->round.count + 1) * sizeof *alive);
+    struct work **alive =
+        arena_alloc(&p->round.arena, (p->round.count + 1) * sizeof(struct work *));
     unsigned n = 0;
     for (unsigned i = 0; i < p->round.count; i++) {
         if (!p->round.works[i]->dead) {

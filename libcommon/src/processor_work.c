@@ -190,7 +190,7 @@ void work_sign(struct work *w)
 static void backlog_grow(struct backlog *b)
 {
     unsigned capacity = b->capacity ? 2 * b->capacity : 256;
-    struct work **items = xcalloc(capacity, sizeof *items);
+    struct work **items = xcalloc(capacity, sizeof(struct work *));
     for (unsigned i = 0; i < b->len; i++) {
         items[i] = b->items[(b->head + i) % b->capacity];
     }

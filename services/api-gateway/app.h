@@ -7,7 +7,7 @@
 /* The key of the webhooks' secrets opens, where there is one. */
 err_t app_check(const void *settings, struct fault *fault) MUST_USE;
 err_t app_start(const struct service *service, void **ret_app, struct fault *fault) MUST_USE;
-void app_ready(void *app, struct admin_reasons *reasons);
-void app_free(void *app);
+void app_ready(void *arg, struct admin_reasons *reasons);
+void app_free(void *arg);
 
 #endif

@@ -1,5 +1,6 @@
 /* A device fetches what its operation gives it: the certificate is signed now, or handed out again.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "device_life.h"
@@ -106,6 +107,7 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
     if (refuse_stranger(old, r)) {
         return;
     }
+    assert(old != NULL); /* else it was a stranger */
     if (refuse_operation(old, r)) {
         return;
     }

@@ -217,7 +217,7 @@ err_t app_start(const struct service *service, void **ret_app, struct fault *fau
     if (e != ERR_OK) {
         return e;
     }
-    lifecycle_on_stop(service->lifecycle, "starter", ASK_MS * 2, stop_starter, app);
+    lifecycle_on_stop(service->lifecycle, "starter", 2L * ASK_MS, stop_starter, app);
     lifecycle_on_stop(service->lifecycle, "http", HTTP_GRACE_MS, stop_http, app);
     lifecycle_on_stop(service->lifecycle, "backends", FLUSH_MS, stop_backends, app);
     return ERR_OK;

@@ -9,7 +9,11 @@
 #include "common/cleanup.h"
 #include "proto/device_protocol.h"
 
-CLEANUP_DEFINE(FILE *, fclose);
+static void close_file(FILE *file)
+{
+    (void)fclose(file); /* it was read, nothing can be lost */
+}
+CLEANUP_DEFINE(FILE *, close_file);
 CLEANUP_DEFINE(BIO *, BIO_free_all);
 CLEANUP_DEFINE(X509 *, X509_free);
 
@@ -31,7 +35,7 @@ static bool is_certificates(const char *pem)
 
 static bool read_text(const char *path, struct buf *to)
 {
-    CLEANUP(fclose) FILE *file = fopen(path, "re");
+    CLEANUP(close_file) FILE *file = fopen(path, "re");
     uint8_t *at = buf_reserve(to, DEVICE_SERVER_CA_MAX + 1);
     if (file == NULL || at == NULL) {
         return false;

@@ -14,7 +14,9 @@ void dead_letter_init(struct dead_letter *d, const char *topic, const struct kaf
         {"field", span_str(fault->field)},      {"text", span_str(fault->text)},
         {"source-topic", span_str(m->topic)},   {"source-partition", span_str(d->partition)},
         {"source-offset", span_str(d->offset)}, {"source-size", span_str(d->size)}};
-    memcpy(d->headers, headers, sizeof headers);
+    for (size_t i = 0; i < DEAD_LETTER_HEADERS; i++) {
+        d->headers[i] = headers[i];
+    }
     bool cut = m->value.len > DEAD_LETTER_VALUE_MAX;
     d->record = (struct kafka_record){.topic = topic,
                                       .partition = m->partition,

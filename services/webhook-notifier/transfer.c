@@ -119,7 +119,7 @@ static size_t receive(char *bytes, size_t size, size_t count, void *ctx)
 }
 
 /* Also those of interim answers, of which there may be any number. */
-static size_t receive_header(char *bytes, size_t size, size_t count, void *ctx)
+static size_t receive_header(const char *bytes, size_t size, size_t count, void *ctx)
 {
     struct transfer *x = ctx;
     (void)bytes;

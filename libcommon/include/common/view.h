@@ -61,14 +61,13 @@ struct view_index {
 /* What a state record looks like in the view: made by the app's projection, a pure function of
  * (record key, record value). */
 struct view_record {
-    struct buf key;     /* view key, without the {Lp}: prefix */
-    struct buf payload; /* what the owner and the doors read */
+    struct buf key;         /* view key, without the {Lp}: prefix */
+    struct buf payload;     /* what the owner and the doors read */
+    struct buf index_bytes; /* what the spans of `indexes` point at, kept by view_record_index */
     struct view_index indexes[VIEW_INDEXES_MAX];
     unsigned index_count;
-    struct buf
-        index_bytes; /* backing store for the spans of `indexes`, kept by view_record_index */
-    bool deleted;    /* a tombstone: remove key and index entries */
-    bool skipped;    /* the record does not belong into the view; only the mark moves */
+    bool deleted; /* a tombstone: remove key and index entries */
+    bool skipped; /* the record does not belong into the view; only the mark moves */
 };
 void view_record_init(struct view_record *r);
 void view_record_clear(struct view_record *r);

@@ -676,7 +676,7 @@ static void test_bad_answers(void **state)
     static const char *const heartbeat_bodies[] = {
         "{", "{\"work\":{}}", "{\"work\":[]}",
         "{\"work\":{\"operation\":\"x\",\"kind\":\"renew\"}}",
-        "{\"work\":{\"operation\":\"" OP2 "\",\"kind\":\"renew\",\"new_key\":1}}"};
+        ("{\"work\":{\"operation\":\"" OP2 "\",\"kind\":\"renew\",\"new_key\":1}}")};
     for (size_t i = 0; i < sizeof heartbeat_bodies / sizeof heartbeat_bodies[0]; i++) {
         next_week(w);
         expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 200, heartbeat_bodies[i])), ERR_INVALID);

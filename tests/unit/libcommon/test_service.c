@@ -121,7 +121,7 @@ static char next(const struct child *c)
 {
     char letter = '-';
     ssize_t n = read(c->tells, &letter, 1);
-    return n == 1 ? letter : '-';
+    return (char)(n == 1 ? letter : '-');
 }
 
 /* What it tells until its end, and its exit status. */

@@ -235,7 +235,8 @@ static struct device *random_device(void)
         random_text(r->reason, sizeof r->reason);
     }
     if (below(3) == 0) {
-        d->fork = (struct device_fork){.at_ms = random_time(), .sequence = 1 + below(100000)};
+        d->fork =
+            (struct device_fork){.at_ms = random_time(), .sequence = 1 + (int64_t)below(100000)};
     }
     d->changes_count = below(2) ? 0 : below(DEVICE_CHANGES_MAX + 1);
     for (size_t i = 0; i < d->changes_count; i++) {
@@ -391,7 +392,7 @@ static struct device *idle_device(void)
     static const uint8_t prefix[] = {0x30, 0x1b, 0x31, 0x19, 0x30, 0x17, 0x06,
                                      0x03, 0x55, 0x04, 0x03, 0x0c, 0x10};
     memcpy(c->subject.der, prefix, sizeof prefix);
-    memcpy(c->subject.der + sizeof prefix, UID, 16);
+    (void)snprintf((char *)c->subject.der + sizeof prefix, 17, "%s", UID);
     c->subject.len = sizeof prefix + 16;
     random_uuid(&c->operation);
     d->recent_count = 1;
