@@ -200,10 +200,10 @@ void device_unblock(const struct device *old, struct device_request *r, int64_t 
     bool stuck = is_stuck_first(old);
     if (old->state == DEVICE_ALLOCATED || stuck) {
         struct device *d = life_change(old, r, now_ms);
+        life_take_settings(d, &r->snapshots);
         if (stuck) {
             life_forget_first(d);
         } else {
-            life_take_settings(d, &r->snapshots);
             life_activate(o, now_ms);
         }
         if (life_want_first(o, &r->snapshots, now_ms)) {

@@ -364,6 +364,19 @@ static void test_a_waiting_device_is_let_in_as_the_profile_says_then(void **stat
     assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
 }
 
+static void test_a_stuck_device_begins_again_as_the_profile_says_then(void **state)
+{
+    struct bench *b = *state;
+    for (int i = 0; i <= DEVICE_DELIVERIES_MAX; i++) {
+        (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    }
+    assert_string_equal(b->device->reason, "stuck");
+    change_profile(b);
+    (void)bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    assert_settings(b, 86400, 600);
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
+}
+
 static void test_key_away_keeps_the_wish(void **state)
 {
     struct bench *b = *state;
@@ -426,6 +439,7 @@ int main(void)
         BENCH_TEST(test_a_device_on_board_keeps_settings_and_ca),
         BENCH_TEST(test_a_certificate_handed_out_keeps_its_settings),
         BENCH_TEST(test_a_waiting_device_is_let_in_as_the_profile_says_then),
+        BENCH_TEST(test_a_stuck_device_begins_again_as_the_profile_says_then),
         BENCH_TEST(test_key_away_keeps_the_wish),
         BENCH_TEST(test_never_confirmed_is_stuck),
     };
