@@ -31,13 +31,13 @@ struct api_call {
     const char *path;
     enum api_access access;
     bool write;
+    bool each; /* items are answered one by one: the `result` of show is an array of all replies,
+                  whatever their status, in no order */
     const struct codec_table *body; /* its struct begins with API_BODY_HEAD */
     size_t max_body;                /* bytes of JSON */
     size_t max_csv;    /* bytes of a text/csv body, which serve reads itself; 0: JSON only */
     size_t max_values; /* JSON values in it */
     void (*serve)(struct exchange *x);
-    bool each; /* items are answered one by one: `result` below is an array of all replies, whatever
-                  their status, in no order */
     /* How an owner's result is shown, for answers now and for /v1/request/get later. `result` may
      * be NULL; `asked` is what the ask kept of the request, NULL without `recall`. Any thread.
      * Writes only. */
