@@ -45,7 +45,7 @@ class Fleet:
     def __init__(self, gateway, start_service, folder, **scheduler):
         port = harness.free_port()
         ratchet = folder / "ratchet.key"
-        ratchet.write_bytes(secrets.token_bytes(32))
+        ratchet.write_bytes(secrets.token_hex(32).encode())
         start_service(
             "heartbeat-ingest",
             config={

@@ -43,7 +43,7 @@ class Rig:
             folder, "server", key, device_door.self_signed(key, "door", san=names)
         )
         ratchet = folder / "ratchet.key"
-        ratchet.write_bytes(os.urandom(32))
+        ratchet.write_bytes(os.urandom(32).hex().encode())
         self.config = {
             "device.listen": f"127.0.0.1:{self.port}",
             "device.tls_certificate": self.server_ca,
