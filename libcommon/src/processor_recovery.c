@@ -20,13 +20,17 @@
 #define PATROL_MS            1000 /* between two looks at the marks of live partitions */
 #define WATERMARK_TIMEOUT_MS 2000
 #define READ_MAX             4000 /* records per step: some tens of milliseconds */
-#define APPLY_DEPTH          8 /* apply calls under way, so that Redis and this thread work at once */
-#define LOG_ID_KEY           "#log"
+/* Read at a time: what is read ahead of a few is soon at its end, where a look at the read-ahead of
+ * all would be put off (kafka_internal.h). */
+#define READ_PARTITIONS 3
+#define APPLY_DEPTH     8 /* apply calls under way, so that Redis and this thread work at once */
+#define LOG_ID_KEY      "#log"
 
 enum step {
     STEP_COMMITTED, /* 1 */
     STEP_WATERMARK, /* 2 */
     STEP_LOG_ID,    /* 3: the first record of the state partition names the log */
+    STEP_QUEUED,    /* its turn to be read has not come */
     STEP_READ,      /* 4 */
     STEP_DONE,
 };
@@ -191,17 +195,34 @@ static err_t reset_views(struct processor *p, struct recovery *r)
     return view_reset(p->recovery_redis, p->app->view_letter, resets, n);
 }
 
-static err_t start_reading(struct processor *p, struct recovery *r)
+static err_t queue_reading(struct processor *p, struct recovery *r)
 {
     err_t e = reset_views(p, r);
     for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
+        if (r->items[i].step == STEP_LOG_ID) {
+            r->items[i].step = STEP_QUEUED;
+        }
+    }
+    return e;
+}
+
+/* Lets the next ones be read, up to READ_PARTITIONS at a time. */
+static err_t start_reading(struct processor *p, struct recovery *r)
+{
+    unsigned running = 0;
+    for (unsigned i = 0; i < r->count; i++) {
+        running += r->items[i].step == STEP_READ;
+    }
+    err_t e = ERR_OK;
+    for (unsigned i = 0; i < r->count && running < READ_PARTITIONS && e == ERR_OK; i++) {
         struct recovering *item = &r->items[i];
-        if (item->step == STEP_LOG_ID && item->log[0] != 0) {
+        if (item->step == STEP_QUEUED) {
             /* Without a committed offset the state records tell how far the requests are done. */
             bool all = item->mark.offset < 0 || item->committed == KAFKA_OFFSET_NONE;
             int64_t from = all ? KAFKA_OFFSET_BEGINNING : item->mark.offset + 1;
             e = kafka_reader_start(p->reader, p->app->state_topic, item->part->number, from);
             item->step = STEP_READ;
+            running++;
         }
     }
     return e;
@@ -450,6 +471,9 @@ void recovery_step(struct processor *p, int may_wait_ms)
         reading |= r->items[i].step == STEP_LOG_ID;
     }
     if (e == ERR_OK && reading && all_log_ids_known(r)) {
+        e = queue_reading(p, r);
+    }
+    if (e == ERR_OK) {
         e = start_reading(p, r);
     }
     if (e != ERR_OK) {
