@@ -373,7 +373,7 @@ def test_a_hanging_endpoint_delays_nobody(stack, receiver):
 def test_what_does_not_fit_goes_to_a_tier(stack, receiver):
     stack.subscribe(receiver)
     notifier = stack.notifier(**{"send.endpoint_pending": "10", "send.per_endpoint": "1"})
-    all_arrive(receiver, stack.emit(300), 60)
+    all_arrive(receiver, stack.emit(300), 120)
     assert notifier.metrics()['webhook_deferred_total{why="full"}'] > 0
 
 
