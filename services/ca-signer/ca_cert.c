@@ -1,6 +1,6 @@
 #include "ca_cert.h"
 
-#include "cert_view.h"
+#include "common/cert_view.h"
 #include "kernel_internal.h"
 
 /* Both kinds of CA certificate, told apart by who issues. */

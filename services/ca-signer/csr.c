@@ -1,28 +1,10 @@
 #include "csr.h"
 
-#include <openssl/err.h>
-
-#include "der.h"
+#include "common/der.h"
+#include "common/signature.h"
 #include "keystore_backend.h"
-#include "oid.h"
-#include "signature.h"
 
 #define FIELD "csr"
-
-/* AlgorithmIdentifiers of accepted signatures, byte for byte. */
-static const struct signature_kind {
-    struct span algorithm;
-    const char *digest; /* NULL: the algorithm brings its own */
-    enum { FAMILY_EC, FAMILY_ED25519, FAMILY_RSA } family;
-} signature_kinds[] = {
-    {OID_INIT("\x30\x0a\x06\x08" OID_ECDSA_SHA256), "SHA256", FAMILY_EC},
-    {OID_INIT("\x30\x0a\x06\x08" OID_ECDSA_SHA384), "SHA384", FAMILY_EC},
-    {OID_INIT("\x30\x0a\x06\x08" OID_ECDSA_SHA512), "SHA512", FAMILY_EC},
-    {OID_INIT("\x30\x05\x06\x03" OID_ED25519), NULL, FAMILY_ED25519},
-    {OID_INIT("\x30\x0d\x06\x09" OID_RSA_SHA256 "\x05\x00"), "SHA256", FAMILY_RSA},
-    {OID_INIT("\x30\x0d\x06\x09" OID_RSA_SHA384 "\x05\x00"), "SHA384", FAMILY_RSA},
-    {OID_INIT("\x30\x0d\x06\x09" OID_RSA_SHA512 "\x05\x00"), "SHA512", FAMILY_RSA},
-};
 
 struct parts {
     struct span info; /* CertificationRequestInfo: what is signed */
@@ -64,29 +46,6 @@ static bool read_request(struct span der, struct parts *ret)
     return true;
 }
 
-static int family_of(enum key_kind kind)
-{
-    switch (kind) {
-    case KEY_KIND_ED25519:
-        return FAMILY_ED25519;
-    case KEY_KIND_RSA:
-        return FAMILY_RSA;
-    default:
-        return FAMILY_EC;
-    }
-}
-
-static const struct signature_kind *find_signature(struct span algorithm, enum key_kind kind)
-{
-    for (size_t i = 0; i < sizeof signature_kinds / sizeof signature_kinds[0]; i++) {
-        if ((int)signature_kinds[i].family == family_of(kind) &&
-            span_eq(signature_kinds[i].algorithm, algorithm)) {
-            return &signature_kinds[i];
-        }
-    }
-    return NULL;
-}
-
 err_t csr_check(struct span der, struct csr *ret, struct fault *fault)
 {
     struct parts parts;
@@ -107,13 +66,13 @@ err_t csr_check(struct span der, struct csr *ret, struct fault *fault)
     if (e != ERR_OK) {
         return e;
     }
-    const struct signature_kind *kind = find_signature(parts.algorithm, csr.key.kind);
-    if (kind == NULL) {
-        return fault_set(fault, ERR_UNSUPPORTED, "unsupported_signature", FIELD,
+    e = signature_verify_by(&csr.key, parts.algorithm, parts.info, parts.signature);
+    if (e == ERR_UNSUPPORTED) {
+        return fault_set(fault, e, "unsupported_signature", FIELD,
                          "the request must be signed with ECDSA or RSA PKCS #1 over SHA-256, "
                          "SHA-384 or SHA-512, or with Ed25519, by the key it carries");
     }
-    if (!signature_holds(&csr.key, kind->digest, parts.info, parts.signature)) {
+    if (e != ERR_OK) {
         return fault_set(fault, ERR_INVALID, "invalid_csr", FIELD,
                          "the signature was not made with the key of the request");
     }

@@ -7,8 +7,8 @@
 #ifndef CA_SIGNER_CSR_H
 #define CA_SIGNER_CSR_H
 
+#include "common/spki.h"
 #include "keystore.h"
-#include "spki.h"
 
 #define CSR_MAX 8192 /* bytes of DER */
 

@@ -2,10 +2,10 @@
 #include <string.h>
 
 #include "common/digest.h"
+#include "common/signature.h"
 #include "csr.h"
 #include "device_request.h"
 #include "proto/device_protocol.h"
-#include "signature.h"
 
 static bool signature_is_good(const struct device_request *r, const struct device_key *key)
 {

@@ -1,6 +1,6 @@
 #include "extension.h"
 
-#include "oid.h"
+#include "common/oid.h"
 
 unsigned key_usage_possible(enum key_kind kind)
 {

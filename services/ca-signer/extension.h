@@ -5,8 +5,8 @@
 #ifndef CA_SIGNER_EXTENSION_H
 #define CA_SIGNER_EXTENSION_H
 
-#include "der.h"
-#include "spki.h"
+#include "common/der.h"
+#include "common/spki.h"
 
 /* Bit n of KeyUsage is 1 << n (RFC 5280 section 4.2.1.3). */
 enum key_usage {

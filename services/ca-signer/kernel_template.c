@@ -1,8 +1,8 @@
 #include "kernel_internal.h"
 
-#include "cert_view.h"
+#include "common/cert_view.h"
+#include "common/oid.h"
 #include "name.h"
-#include "oid.h"
 
 #define FIELD_CERTIFICATE "certificate"
 

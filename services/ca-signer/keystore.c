@@ -2,8 +2,8 @@
 
 #include <stdatomic.h>
 
+#include "common/oid.h"
 #include "keystore_backend.h"
-#include "oid.h"
 
 /* AlgorithmIdentifiers: ECDSA and Ed25519 without parameters (RFC 5758 3.2, RFC 8410 3), RSA with
  * NULL (RFC 4055 5). */

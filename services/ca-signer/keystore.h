@@ -10,7 +10,7 @@
 
 #include "common/buf.h"
 #include "common/err.h"
-#include "spki.h"
+#include "common/spki.h"
 
 /* What a CA key can be. */
 enum key_algorithm {

@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 
+#include "common/oid.h"
 #include "extension.h"
 #include "name.h"
-#include "oid.h"
 
 /* 64 bits of randomness in a serial number are the least any programme asks for. */
 #define SERIAL_OCTETS_MIN 8

@@ -6,8 +6,8 @@
 #ifndef CA_SIGNER_LINT_H
 #define CA_SIGNER_LINT_H
 
-#include "cert_view.h"
-#include "spki.h"
+#include "common/cert_view.h"
+#include "common/spki.h"
 
 enum lint_rule {
     LINT_PASSED,

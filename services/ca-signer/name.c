@@ -2,8 +2,8 @@
 
 #include <ctype.h>
 
+#include "common/oid.h"
 #include "common/text.h"
-#include "oid.h"
 
 /* Attributes with bounds of their own, in characters; `printable`: only PrintableString will do. */
 static const struct attribute {

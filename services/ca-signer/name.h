@@ -5,7 +5,7 @@
 #ifndef CA_SIGNER_NAME_H
 #define CA_SIGNER_NAME_H
 
-#include "der.h"
+#include "common/der.h"
 
 #define NAME_MAX_BYTES 1024 /* of DER */
 

@@ -13,7 +13,7 @@
 #include <openssl/x509v3.h>
 
 #include "ca_cert.h"
-#include "cert_view.h"
+#include "common/cert_view.h"
 #include "common/clock.h"
 #include "keystore_backend.h"
 

@@ -8,11 +8,11 @@
 #include <openssl/x509.h>
 
 #include "ca_cert.h"
-#include "cert_view.h"
+#include "common/cert_view.h"
+#include "common/oid.h"
 #include "csr.h"
 #include "fuzz.h"
 #include "lint.h"
-#include "oid.h"
 
 #define NOW_MS INT64_C(1795239000000)
 

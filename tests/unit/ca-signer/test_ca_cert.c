@@ -1,6 +1,6 @@
 #include "issue_support.h"
 
-#include "cert_view.h"
+#include "common/cert_view.h"
 
 static const struct span none;
 

@@ -3,8 +3,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "cert_view.h"
-#include "oid.h"
+#include "common/cert_view.h"
+#include "common/oid.h"
 
 static const struct span none;
 

@@ -1,8 +1,8 @@
 #include "issue_support.h"
 
-#include "cert_view.h"
+#include "common/cert_view.h"
+#include "common/oid.h"
 #include "lint.h"
-#include "oid.h"
 
 /*
  * A certificate as a bag of parts: each test row takes a good one, breaks one part and says which

@@ -1,6 +1,6 @@
 #include "issue_support.h"
 
-#include "oid.h"
+#include "common/oid.h"
 
 /* An RSA key info over these numbers; bytes live until the next call. */
 static struct span rsa_info(struct span n, struct span e)

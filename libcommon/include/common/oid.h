@@ -1,8 +1,9 @@
 /*
- * Object identifiers the signer speaks, as the contents octets of their DER. Constants; any thread.
+ * Object identifiers that the services speak, as the contents octets of their DER. Constants; any
+ * thread.
  */
-#ifndef CA_SIGNER_OID_H
-#define CA_SIGNER_OID_H
+#ifndef COMMON_OID_H
+#define COMMON_OID_H
 
 #include "common/buf.h"
 

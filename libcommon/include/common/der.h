@@ -4,8 +4,8 @@
  * beginning, so that the length of everything is known when its header is written: contents are put
  * last part first, then wrapped. No allocation. Any thread.
  */
-#ifndef CA_SIGNER_DER_H
-#define CA_SIGNER_DER_H
+#ifndef COMMON_DER_H
+#define COMMON_DER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,7 +8,7 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-#include "signature.h"
+#include "common/signature.h"
 
 struct signer {
     EVP_PKEY *key;

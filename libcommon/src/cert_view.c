@@ -1,4 +1,4 @@
-#include "cert_view.h"
+#include "common/cert_view.h"
 
 #include "common/clock.h"
 

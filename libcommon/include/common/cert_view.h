@@ -2,10 +2,10 @@
  * A certificate taken apart: its fields as views of its DER, and the times of the profile. Reading
  * is structural only; what the fields must hold is lint's business. Any thread, no allocation.
  */
-#ifndef CA_SIGNER_CERT_VIEW_H
-#define CA_SIGNER_CERT_VIEW_H
+#ifndef COMMON_CERT_VIEW_H
+#define COMMON_CERT_VIEW_H
 
-#include "der.h"
+#include "common/der.h"
 
 /* The fields of a TBSCertificate (RFC 5280 section 4.1). Spans with tag and length unless said. */
 struct tbs_view {

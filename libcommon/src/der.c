@@ -1,4 +1,4 @@
-#include "der.h"
+#include "common/der.h"
 
 MUST_USE static bool read_length(struct span *in, size_t *ret)
 {

@@ -3,8 +3,8 @@
  * encoding is accepted for each key, so that the hash of the key info stands for the key. Any
  * thread; results borrow from the input.
  */
-#ifndef CA_SIGNER_SPKI_H
-#define CA_SIGNER_SPKI_H
+#ifndef COMMON_SPKI_H
+#define COMMON_SPKI_H
 
 #include "common/buf.h"
 #include "common/err.h"

@@ -1,7 +1,7 @@
-#include "spki.h"
+#include "common/spki.h"
 
-#include "der.h"
-#include "oid.h"
+#include "common/der.h"
+#include "common/oid.h"
 
 #define FIELD "public_key"
 

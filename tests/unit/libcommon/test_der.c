@@ -1,6 +1,6 @@
 #include "test_support.h"
 
-#include "der.h"
+#include "common/der.h"
 
 #define BYTES(text) span_of(text, sizeof(text) - 1)
 
