@@ -1,35 +1,39 @@
 #include "evidence.h"
 
-#include <openssl/bn.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-
-#include "common/cleanup.h"
+#include "common/cert_view.h"
 #include "common/digest.h"
 #include "common/json.h"
+#include "common/signature.h"
 #include "proto/device_protocol.h"
 #include "proto/device_request.h"
 
-CLEANUP_DEFINE(X509 *, X509_free);
-CLEANUP_DEFINE(EVP_MD_CTX *, EVP_MD_CTX_free);
-CLEANUP_DEFINE(BIGNUM *, BN_free);
-
 #define CODE "evidence_invalid"
 
-static err_t take_certificate(const struct ledger_install *install, X509 **ret, struct fault *fault)
+static struct span without_zeros(struct span bytes)
 {
-    const unsigned char *at = install->certificate;
-    CLEANUP(X509_free) X509 *certificate = d2i_X509(NULL, &at, (long)install->certificate_len);
-    if (certificate == NULL || at != install->certificate + install->certificate_len) {
+    while (bytes.len > 0 && bytes.ptr[0] == 0) {
+        bytes = span_of(bytes.ptr + 1, bytes.len - 1);
+    }
+    return bytes;
+}
+
+/* `integer`: a DER INTEGER's contents. */
+static bool same_serial(struct span integer, const uint8_t serial[CERTIFICATE_SERIAL])
+{
+    bool negative = integer.len > 0 && (integer.ptr[0] & 0x80) != 0;
+    return !negative &&
+           span_eq(without_zeros(integer), without_zeros(span_of(serial, CERTIFICATE_SERIAL)));
+}
+
+static err_t take_certificate(const struct ledger_install *install, struct cert_view *ret,
+                              struct fault *fault)
+{
+    if (!cert_parse(span_of(install->certificate, install->certificate_len), ret)) {
         return fault_set(fault, ERR_INVALID, CODE, "certificate", "is not one DER certificate");
     }
-    CLEANUP(BN_free) BIGNUM *serial = ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), NULL);
-    uint8_t bytes[CERTIFICATE_SERIAL];
-    if (serial == NULL || BN_bn2binpad(serial, bytes, sizeof bytes) != (int)sizeof bytes ||
-        memcmp(bytes, install->serial, sizeof bytes) != 0) {
+    if (!same_serial(ret->fields.serial, install->serial)) {
         return fault_set(fault, ERR_INVALID, CODE, "serial", "is not that of the certificate");
     }
-    *ret = TAKE(certificate);
     return ERR_OK;
 }
 
@@ -56,29 +60,23 @@ static err_t take_payload(const struct ledger_install *install, char ret_operati
                             "confirms another certificate than this one");
 }
 
-static err_t check_signature(const struct ledger_install *install, X509 *certificate,
-                             const char *signed_bytes, size_t len, struct fault *fault)
+static err_t check_signature(const struct ledger_install *install, struct span spki,
+                             struct span signed_bytes, struct fault *fault)
 {
-    EVP_PKEY *key = X509_get0_pubkey(certificate);
-    CLEANUP(EVP_MD_CTX_free) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    if (key == NULL || ctx == NULL) {
-        return fault_set(fault, ERR_INVALID, CODE, "certificate", "has no key that can be read");
-    }
-    const EVP_MD *digest = EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
-    if (EVP_DigestVerifyInit(ctx, NULL, digest, NULL, key) != 1) {
-        return fault_set(fault, ERR_INVALID, CODE, "certificate", "has a key that cannot sign");
-    }
-    if (EVP_DigestVerify(ctx, install->confirmation.signature, install->confirmation.signature_len,
-                         (const unsigned char *)signed_bytes, len) != 1) {
+    const struct ledger_confirmation *c = &install->confirmation;
+    err_t e = signature_verify(spki, signed_bytes, span_of(c->signature, c->signature_len));
+    if (e == ERR_UNAUTHORIZED) {
         return fault_set(fault, ERR_INVALID, CODE, "confirmation.signature",
                          "was not made by the certificate's key");
     }
-    return ERR_OK;
+    return e == ERR_OK ? e
+                       : fault_set(fault, ERR_INVALID, CODE, "certificate",
+                                   "has a key of a kind that is not issued");
 }
 
 err_t evidence_check(const struct ledger_install *install, struct fault *fault)
 {
-    CLEANUP(X509_free) X509 *certificate = NULL;
+    struct cert_view certificate;
     char operation[UUID_TEXT_SIZE];
     char bytes[DEVICE_SIGNED_SIZE];
     size_t len = 0;
@@ -99,7 +97,7 @@ err_t evidence_check(const struct ledger_install *install, struct fault *fault)
         return fault_set(fault, ERR_INVALID, CODE, "confirmation.payload",
                          "names no operation that could have been signed");
     }
-    return check_signature(install, certificate, bytes, len, fault);
+    return check_signature(install, certificate.fields.spki, span_of(bytes, len), fault);
 }
 
 void evidence_hash(const struct ledger_install *install, uint8_t out[32])

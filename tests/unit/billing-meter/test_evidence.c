@@ -18,6 +18,11 @@ static EVP_PKEY *new_key(void)
     return key;
 }
 
+static const EVP_MD *digest_of(const EVP_PKEY *key)
+{
+    return EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256();
+}
+
 static void put_certificate(struct ledger_install *install, EVP_PKEY *key)
 {
     X509 *c = X509_new();
@@ -26,7 +31,7 @@ static void put_certificate(struct ledger_install *install, EVP_PKEY *key)
     (void)X509_gmtime_adj(X509_getm_notBefore(c), 0);
     (void)X509_gmtime_adj(X509_getm_notAfter(c), 3600);
     assert_int_equal(X509_set_pubkey(c, key), 1);
-    assert_true(X509_sign(c, key, EVP_sha256()) > 0);
+    assert_true(X509_sign(c, key, digest_of(key)) > 0);
     unsigned char *at = install->certificate;
     install->certificate_len = (size_t)i2d_X509(c, &at);
     BN_free(serial);
@@ -48,7 +53,7 @@ static void sign(struct ledger_install *install, EVP_PKEY *key, const char *payl
     assert_ok(device_signed_bytes(&message, bytes, &len));
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t size = sizeof install->confirmation.signature;
-    assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key), 1);
+    assert_int_equal(EVP_DigestSignInit(ctx, NULL, digest_of(key), NULL, key), 1);
     assert_int_equal(
         EVP_DigestSign(ctx, install->confirmation.signature, &size, (unsigned char *)bytes, len),
         1);
@@ -118,6 +123,38 @@ static void refuses_every_forgery(void **state)
     EVP_PKEY_free(other);
 }
 
+static void accepts_each_kind_of_key(void **state)
+{
+    (void)state;
+    EVP_PKEY *keys[] = {EVP_EC_gen("P-384"), EVP_RSA_gen(2048),
+                        EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct fault fault = {0};
+        struct ledger_install *install = proven(keys[i]);
+        assert_int_equal(evidence_check(install, &fault), ERR_OK);
+        install->confirmation.signature[install->confirmation.signature_len - 1] ^= 1;
+        expect_refusal(install, "confirmation.signature");
+        free(install);
+        EVP_PKEY_free(keys[i]);
+    }
+}
+
+/* The same bytes as a number below zero are another serial. */
+static void the_serials_sign_counts(void **state)
+{
+    (void)state;
+    EVP_PKEY *key = new_key();
+    struct ledger_install *install = proven(key);
+    static const uint8_t there[] = {0x02, 0x10, 0x7a, 0x7a};
+    uint8_t *serial = memmem(install->certificate, install->certificate_len, there, sizeof there);
+    assert_non_null(serial);
+    serial[2] = 0xfa;
+    install->serial[0] = 0xfa;
+    expect_refusal(install, "serial");
+    free(install);
+    EVP_PKEY_free(key);
+}
+
 static void accepts_the_proof(void **state)
 {
     (void)state;
@@ -161,6 +198,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refuses_every_forgery),
+        cmocka_unit_test(accepts_each_kind_of_key),
+        cmocka_unit_test(the_serials_sign_counts),
         cmocka_unit_test(accepts_the_proof),
         cmocka_unit_test(accepts_every_spelling_that_proves_elsewhere),
     };
