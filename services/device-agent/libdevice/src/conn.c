@@ -25,6 +25,7 @@ enum stage {
 
 struct device_conn {
     struct device_server *server; /* borrowed */
+    struct device *device;        /* borrowed */
     const struct addrinfo *address;
     int fd;
     SSL *ssl;
@@ -107,16 +108,24 @@ static bool expect_name(struct device_conn *c)
     return SSL_set1_host(c->ssl, name) == 1 && SSL_set_tlsext_host_name(c->ssl, name) == 1;
 }
 
-static err_t make_ssl(struct device_conn *c, struct device *d, SSL_SESSION *resume)
+int device_conn_client_certificate(SSL *ssl, X509 **ret_certificate, EVP_PKEY **ret_key)
 {
+    const struct device_conn *c = SSL_get_app_data(ssl);
     X509 *certificate = NULL;
-    err_t err = device_tls_certificate(d, &certificate);
-    if (err != ERR_OK) {
-        return err;
+    if (device_tls_certificate(c->device, &certificate) != ERR_OK) {
+        return 0; /* none: the server says what it misses */
     }
+    (void)X509_up_ref(certificate);
+    (void)EVP_PKEY_up_ref(c->device->rot);
+    *ret_certificate = certificate;
+    *ret_key = c->device->rot;
+    return 1;
+}
+
+static err_t make_ssl(struct device_conn *c, SSL_SESSION *resume)
+{
     c->ssl = SSL_new(c->server->context);
-    if (c->ssl == NULL || !expect_name(c) || SSL_use_certificate(c->ssl, certificate) != 1 ||
-        SSL_use_PrivateKey(c->ssl, d->rot) != 1 ||
+    if (c->ssl == NULL || !expect_name(c) ||
         (resume != NULL && SSL_set_session(c->ssl, resume) != 1)) {
         ERR_clear_error();
         return ERR_INTERNAL;
@@ -135,11 +144,12 @@ err_t device_conn_open(struct device_server *s, struct device *d, SSL_SESSION *r
     }
     CLEANUP(device_conn_free) struct device_conn *c = xcalloc(1, sizeof *c);
     c->server = s;
+    c->device = d;
     c->fd = -1;
     c->address = s->addresses;
     c->out = BUF_INIT(DEVICE_REQUEST_MAX + 4096);
     device_http_reader_init(&c->reader);
-    err = make_ssl(c, d, resume);
+    err = make_ssl(c, resume);
     if (err != ERR_OK) {
         return fault_set(fault, err, "tls", "", "TLS cannot be set up");
     }

@@ -110,6 +110,7 @@ static err_t make_context(struct device_server *s, const struct device_server_op
                                      SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(s->context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(s->context, device_conn_new_session);
+    SSL_CTX_set_client_cert_cb(s->context, device_conn_client_certificate);
     return ERR_OK;
 }
 

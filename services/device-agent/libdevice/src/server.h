@@ -21,5 +21,8 @@ void device_server_forget(struct device_server *s);
 
 /* OpenSSL's callback for a new session ticket. */
 int device_conn_new_session(SSL *ssl, SSL_SESSION *session);
+/* OpenSSL's callback when a server asks who calls, which it does not in a resumed session: that
+ * needs neither certificate nor signature. */
+int device_conn_client_certificate(SSL *ssl, X509 **ret_certificate, EVP_PKEY **ret_key);
 
 #endif
