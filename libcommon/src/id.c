@@ -162,14 +162,12 @@ err_t hex_append(struct buf *to, struct span bytes)
     return ERR_OK;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Value + 1; 0: not a hex digit. */
+static const uint8_t hex_values[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 err_t hex_decode(struct span text, uint8_t *out, size_t max, size_t *ret_len)
 {
@@ -180,8 +178,8 @@ err_t hex_decode(struct span text, uint8_t *out, size_t max, size_t *ret_len)
         return ERR_TOO_LARGE;
     }
     for (size_t i = 0; i < text.len / 2; i++) {
-        int high = hex_value(text.ptr[2 * i]);
-        int low = hex_value(text.ptr[2 * i + 1]);
+        int high = hex_values[text.ptr[2 * i]] - 1;
+        int low = hex_values[text.ptr[2 * i + 1]] - 1;
         if (high < 0 || low < 0) {
             return ERR_INVALID;
         }

@@ -144,13 +144,34 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+/* Eight of them at once: a byte below 0x80 gets its highest bit by the subtraction of what is more
+ * than it is. */
+static bool are_plain(const uint8_t bytes[8])
+{
+    static const uint64_t each = UINT64_C(0x0101010101010101);
+    uint64_t x;
+    memcpy(&x, bytes, sizeof x);
+    uint64_t below_space = x - each * 0x20;
+    uint64_t quote = (x ^ each * '"') - each;
+    uint64_t backslash = (x ^ each * '\\') - each;
+    return ((x | below_space | quote | backslash) & each * 0x80) == 0;
+}
+
+static void skip_plain(struct scan *s)
+{
+    while (s->text.len - s->at >= 8 && are_plain(s->text.ptr + s->at)) {
+        s->at += 8;
+    }
+    while (s->at < s->text.len && is_plain(s->text.ptr[s->at])) {
+        s->at++;
+    }
+}
+
 /* From behind the opening quote to behind the closing one. */
 static err_t scan_characters(struct scan *s, bool *ret_escaped)
 {
     for (;;) {
-        while (s->at < s->text.len && is_plain(s->text.ptr[s->at])) {
-            s->at++;
-        }
+        skip_plain(s);
         int c = peek(s);
         if (c < 0) {
             return bad(s, "string without end");

@@ -90,6 +90,14 @@ static void test_hex(void **state)
     assert_span(buf_span(&text), "00ffaa");
     assert_err(hex_append(&text, span_of(out, 1)), ERR_TOO_LARGE);
     assert_span(buf_span(&text), "00ffaa");
+    for (unsigned c = 0; c < 256; c++) {
+        const uint8_t pairs[2][2] = {{(uint8_t)c, '0'}, {'0', (uint8_t)c}};
+        bool good = c != 0 && strchr("0123456789abcdefABCDEF", (int)c) != NULL;
+        for (size_t i = 0; i < 2; i++) {
+            assert_err(hex_decode(span_of(pairs[i], 2), out, sizeof out, &len),
+                       good ? ERR_OK : ERR_INVALID);
+        }
+    }
 }
 
 static void test_base64_rfc_4648_vectors(void **state)

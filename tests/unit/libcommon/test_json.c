@@ -139,6 +139,35 @@ static void test_refuses_a_nul_byte(void **state)
     assert_read_refuses_too(span_of(NULL, 0), &JSON_LIMITS_DEFAULT, ERR_INVALID);
 }
 
+/* Strings are read eight bytes at a time: each byte value at each place of them, beside each kind
+ * of neighbour. */
+static void test_each_byte_at_each_place_of_a_string(void **state)
+{
+    (void)state;
+    static const char *const fillings[] = {"aaaaaaaaaaaaaaaaaaa", "!!!!!!!!!!!!!!!!!!!",
+                                           "~~~~~~~~~~~~~~~~~~~",
+                                           "\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f"
+                                           "\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f"
+                                           "\x7f\x7f\x7f"};
+    for (size_t filling = 0; filling < sizeof fillings / sizeof fillings[0]; filling++) {
+        for (size_t at = 1; at < 18; at++) {
+            for (unsigned byte = 1; byte < 256; byte++) {
+                char text[22] = "\"";
+                memcpy(text + 1, fillings[filling], 19);
+                text[at] = (char)byte;
+                text[20] = '"';
+                bool good = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+                CLEANUP_JSON cJSON *tree = NULL;
+                assert_err(decode(text, &tree, NULL), good ? ERR_OK : ERR_INVALID);
+                if (good) {
+                    assert_memory_equal(tree->valuestring, text + 1, 19);
+                    assert_int_equal(tree->valuestring[19], 0);
+                }
+            }
+        }
+    }
+}
+
 static void test_limits_are_exact(void **state)
 {
     (void)state;
@@ -250,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refuses_what_is_not_json),
         cmocka_unit_test(test_refuses_a_nul_byte),
+        cmocka_unit_test(test_each_byte_at_each_place_of_a_string),
         cmocka_unit_test(test_limits_are_exact),
         cmocka_unit_test(test_deep_nesting_costs_nothing),
         cmocka_unit_test(test_many_members_are_compared_quickly),
