@@ -8,19 +8,24 @@
 #include "common/redis_subscriber.h"
 #include "reply_table.h"
 
-#define TICK_MS        20  /* how late a deadline may be noticed */
-#define LOOK_MS        150 /* pause between look-ups while the subscription is down */
-#define LOOK_MAX       256 /* replies asked for in one pipeline */
-#define REPLY_ID_LEN   (UUID_TEXT_SIZE - 1)
-#define PENDING_MAX    4096
-#define LINGER_MS      2
-#define DELIVERY_MS    5000
-#define REDIS_QUIET_MS 1000 /* a look-up must not hold up the deadlines of others for long */
+#define TICK_MS      20  /* how late a deadline may be noticed */
+#define LOOK_MS      150 /* pause between look-ups while the subscription is down */
+#define LOOK_MAX     256 /* replies asked for in one pipeline */
+#define REPLY_ID_LEN (UUID_TEXT_SIZE - 1)
+#define PENDING_MAX  4096
+#define LINGER_MS    2
+/* Where many wait, a record waits for company, as long as a busy owner pauses between two
+ * transactions: a broker pays by the request, and a request holds what came for one partition. */
+#define CROWD           64
+#define CROWD_LINGER_MS 20
+#define DELIVERY_MS     5000
+#define REDIS_QUIET_MS  1000 /* a look-up must not hold up the deadlines of others for long */
 
 struct reply_waiter {
     char channel[REPLY_CHANNEL_MAX];
     const struct clock *clock;
     struct kafka_producer *producer;
+    struct kafka_producer *patient; /* the one for a crowd */
     struct redis_subscriber *subscriber;
     struct redis *redis; /* timer thread only */
     pthread_t timer;
@@ -235,10 +240,10 @@ static void *timer_main(void *arg)
 
 /* ---- life ---- */
 
-static err_t start_parts(struct reply_waiter *w, const struct reply_waiter_config *config,
-                         struct fault *fault)
+static err_t start_producers(struct reply_waiter *w, const struct reply_waiter_config *config,
+                             struct fault *fault)
 {
-    const struct kafka_producer_config producer = {
+    struct kafka_producer_config producer = {
         .linger_ms = config->linger_ms > 0 ? config->linger_ms : LINGER_MS,
         .delivery_timeout_ms =
             config->delivery_timeout_ms > 0 ? config->delivery_timeout_ms : DELIVERY_MS,
@@ -246,6 +251,17 @@ static err_t start_parts(struct reply_waiter *w, const struct reply_waiter_confi
         .ctx = w,
     };
     err_t err = kafka_producer_new(config->kafka, &producer, fault, &w->producer);
+    if (err == ERR_OK && producer.linger_ms < CROWD_LINGER_MS) {
+        producer.linger_ms = CROWD_LINGER_MS;
+        err = kafka_producer_new(config->kafka, &producer, fault, &w->patient);
+    }
+    return err;
+}
+
+static err_t start_parts(struct reply_waiter *w, const struct reply_waiter_config *config,
+                         struct fault *fault)
+{
+    err_t err = start_producers(w, config, fault);
     if (err != ERR_OK) {
         return err;
     }
@@ -302,6 +318,15 @@ static void finish_all(struct reply_waiter *w)
     (void)pthread_mutex_unlock(&w->lock);
 }
 
+/* What is not out within the time is reported as unknown later. */
+static void flush(struct kafka_producer *producer, int flush_ms)
+{
+    if (producer != NULL && flush_ms > 0) {
+        err_t err = kafka_producer_flush(producer, flush_ms);
+        log_debug("reply", NULL, "flushed", LOG_ERR("error", err));
+    }
+}
+
 void reply_waiter_stop(struct reply_waiter *w, int flush_ms)
 {
     if (w == NULL) {
@@ -314,17 +339,13 @@ void reply_waiter_stop(struct reply_waiter *w, int flush_ms)
     if (w->timer_started) {
         (void)pthread_join(w->timer, NULL);
     }
-    if (w->producer != NULL && flush_ms > 0) {
-        err_t err = kafka_producer_flush(w->producer, flush_ms);
-        /* What is not out by then is reported as unknown below. */
-        log_debug("reply", NULL, "flushed", LOG_ERR("error", err));
-    }
+    flush(w->patient, flush_ms);
+    flush(w->producer, flush_ms);
     if (w->subscriber != NULL) {
         redis_subscriber_stop(w->subscriber);
     }
-    if (w->producer != NULL) {
-        kafka_producer_free(w->producer);
-    }
+    kafka_producer_free(w->patient);
+    kafka_producer_free(w->producer);
     finish_all(w);
     if (w->redis != NULL) {
         redis_free(w->redis);
@@ -361,12 +382,18 @@ err_t reply_waiter_send(struct reply_waiter *w, const struct kafka_record *recor
         err = slot != NULL ? ERR_OK : ERR_BUSY;
     }
     uint64_t cookie = 0;
+    struct kafka_producer *producer = w->producer;
     if (err == ERR_OK) {
         slot->done = done;
         slot->ctx = ctx;
         cookie = slot->cookie;
         w->stats.sent++;
-        (void)pthread_cond_signal(&w->wake);
+        if (w->table.used == 1) { /* with more of them the timer ticks by itself */
+            (void)pthread_cond_signal(&w->wake);
+        }
+        if (w->table.used > CROWD && w->patient != NULL) {
+            producer = w->patient;
+        }
     }
     (void)pthread_mutex_unlock(&w->lock);
     if (err != ERR_OK) {
@@ -375,7 +402,7 @@ err_t reply_waiter_send(struct reply_waiter *w, const struct kafka_record *recor
     /* The lock is not held: the producer may report deliveries of others while it is full. */
     struct kafka_record copy = *record;
     copy.cookie = cookie;
-    err = kafka_producer_produce(w->producer, &copy);
+    err = kafka_producer_produce(producer, &copy);
     return err != ERR_OK && !abandon(w, cookie) ? ERR_OK : err;
 }
 

@@ -1,7 +1,8 @@
 /*
  * Asking an owner: a request goes to Kafka, the owner's reply comes back over Redis. Used by the
- * doors, which suspend their client meanwhile. One object per process: it owns an idempotent
- * producer, a subscription to its reply channel and one thread for deadlines.
+ * doors, which suspend their client meanwhile. One object per process: it owns two
+ * idempotent producers (one for the time when many wait, whose records wait for company), a
+ * subscription to its reply channel and one thread for deadlines.
  *
  * An owner stores each reply as `g:r:<request id>` before it publishes "<request id> <json>" on the
  * requester's channel, so a dropped subscription loses nothing: after each gap, while the
@@ -46,7 +47,7 @@ struct reply_waiter_config {
         *redis;           /* borrowed during start; needs SUBSCRIBE g:c:<instance> and GET g:r:* */
     const char *instance; /* names the channel; unique among replicas */
     unsigned pending_max; /* requests waited for at once; 0: 4096 */
-    int linger_ms;        /* of the producer; 0: 2 */
+    int linger_ms;        /* of a record while few wait; 0: 2 */
     int delivery_timeout_ms;   /* 0: 5000; how long Kafka may take to acknowledge */
     const struct clock *clock; /* monotonic part; NULL: the system's */
 };

@@ -12,6 +12,7 @@
 static struct redis_subscriber_config subscription;
 static bool reply_comes; /* while the record is being sent */
 static err_t sending;
+static const struct kafka_producer *sender; /* of the last record */
 
 err_t __wrap_redis_subscriber_start(const struct redis_subscriber_config *config,
                                     struct redis_subscriber **ret);
@@ -40,8 +41,8 @@ bool __wrap_redis_subscriber_is_up(const struct redis_subscriber *s)
 
 err_t __wrap_kafka_producer_produce(struct kafka_producer *p, const struct kafka_record *record)
 {
-    (void)p;
     (void)record;
+    sender = p;
     if (reply_comes) {
         subscription.on_message(subscription.ctx, span_str("channel"), span_str(ID " {}"));
     }
@@ -61,7 +62,7 @@ static void done(void *ctx, enum reply_outcome outcome, struct span reply)
     told->outcome = outcome;
 }
 
-static err_t send_one(struct told *told, struct reply_waiter_stats *ret_stats)
+static struct reply_waiter *start_waiter(void)
 {
     const struct kafka_config kafka = {.brokers = "127.0.0.1:1", .client_id = "test"};
     const struct redis_config redis = {.host = "127.0.0.1", .port = 1};
@@ -69,7 +70,14 @@ static err_t send_one(struct told *told, struct reply_waiter_stats *ret_stats)
         .kafka = &kafka, .redis = &redis, .instance = "test-0"};
     struct reply_waiter *w = NULL;
     assert_ok(reply_waiter_start(&config, NULL, &w));
-    const struct kafka_record record = {.topic = "t", .value = span_str("{}")};
+    return w;
+}
+
+static const struct kafka_record record = {.topic = "t", .value = {(const uint8_t *)"{}", 2}};
+
+static err_t send_one(struct told *told, struct reply_waiter_stats *ret_stats)
+{
+    struct reply_waiter *w = start_waiter();
     err_t e = reply_waiter_send(w, &record, ID, 60000, done, told);
     reply_waiter_stats(w, ret_stats);
     reply_waiter_stop(w, 0);
@@ -104,11 +112,37 @@ static void a_reply_that_comes_before_the_failure_is_the_outcome(void **state)
     assert_int_equal(stats.answered, 1);
 }
 
+/* A few are sent at once; where many wait, records go by the producer that lets them wait for each
+ * other, until the many are gone. */
+static void a_crowd_is_sent_together(void **state)
+{
+    (void)state;
+    struct told told = {0};
+    reply_comes = false;
+    sending = ERR_OK;
+    struct reply_waiter *w = start_waiter();
+    const struct kafka_producer *prompt = reply_waiter_producer(w);
+    unsigned at_once = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        assert_ok(reply_waiter_send(w, &record, ID, 60000, done, &told));
+        at_once += sender == prompt ? 1 : 0;
+    }
+    assert_in_range(at_once, 16, 128);
+    assert_ptr_not_equal(sender, prompt);
+    subscription.on_message(subscription.ctx, span_str("channel"), span_str(ID " {}"));
+    assert_int_equal(told.times, 300);
+    assert_ok(reply_waiter_send(w, &record, ID, 60000, done, &told));
+    assert_ptr_equal(sender, prompt);
+    reply_waiter_stop(w, 0);
+    assert_int_equal(told.times, 301);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_could_not_be_sent_is_not_told),
         cmocka_unit_test(a_reply_that_comes_before_the_failure_is_the_outcome),
+        cmocka_unit_test(a_crowd_is_sent_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
