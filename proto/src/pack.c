@@ -184,39 +184,59 @@ static const EC_GROUP *p256_group(void)
     return p256;
 }
 
-CLEANUP_DEFINE(EC_POINT *, EC_POINT_free);
-
 /*
- * Points seen lately by this thread, since a device that picks up confirms next and computing Y
- * costs 20 us: direct-mapped by the low bits of X, which are as good as random. A place is empty
- * while its first byte is 0.
+ * What a thread keeps. Points seen lately, since a device that picks up confirms next and computing
+ * Y costs 20 us: direct-mapped by the low bits of X, which are as good as random; a place is empty
+ * while its first byte is 0. And what OpenSSL calculates with: to make it anew costs as much as the
+ * calculation.
  */
 #define POINTS 16384
 struct point {
     uint8_t bytes[1 + 2 * P256_COORDINATE]; /* 0x04, X, Y */
 };
+struct curve {
+    BN_CTX *numbers;
+    EC_POINT *at;
+    struct point seen[POINTS];
+};
 
-static pthread_key_t points_slot;
-static void points_make_slot(void)
+static void curve_free(void *self)
 {
-    if (pthread_key_create(&points_slot, free) != 0) {
+    struct curve *curve = self;
+    EC_POINT_free(curve->at);
+    BN_CTX_free(curve->numbers);
+    free(curve);
+}
+
+static pthread_key_t curve_slot;
+static void curve_make_slot(void)
+{
+    if (pthread_key_create(&curve_slot, curve_free) != 0) {
         abort(); /* the process has a handful of them */
     }
 }
 
-/* The place for the point with this X. */
-static struct point *point_place(const uint8_t x[P256_COORDINATE])
+static struct curve *curve_of_thread(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, points_make_slot);
-    struct point *points = pthread_getspecific(points_slot);
-    if (points == NULL) {
-        points = xcalloc(POINTS, sizeof *points);
-        if (pthread_setspecific(points_slot, points) != 0) {
+    (void)pthread_once(&once, curve_make_slot);
+    struct curve *curve = pthread_getspecific(curve_slot);
+    if (curve == NULL) {
+        curve = xcalloc(1, sizeof *curve);
+        curve->numbers = BN_CTX_new();
+        curve->at = EC_POINT_new(p256_group());
+        if (curve->numbers == NULL || curve->at == NULL ||
+            pthread_setspecific(curve_slot, curve) != 0) {
             abort(); /* out of memory */
         }
     }
-    return &points[((unsigned)x[P256_COORDINATE - 1] << 8 | x[P256_COORDINATE - 2]) % POINTS];
+    return curve;
+}
+
+/* The place for the point with this X. */
+static struct point *point_place(struct curve *curve, const uint8_t x[P256_COORDINATE])
+{
+    return &curve->seen[((unsigned)x[P256_COORDINATE - 1] << 8 | x[P256_COORDINATE - 2]) % POINTS];
 }
 
 static bool point_is(const struct point *p, const uint8_t compressed[1 + P256_COORDINATE])
@@ -230,15 +250,14 @@ static bool point_is(const struct point *p, const uint8_t compressed[1 + P256_CO
 static bool p256_decompress(const uint8_t compressed[1 + P256_COORDINATE],
                             uint8_t point[1 + 2 * P256_COORDINATE])
 {
-    struct point *known = point_place(compressed + 1);
+    struct curve *curve = curve_of_thread();
+    struct point *known = point_place(curve, compressed + 1);
     if (!point_is(known, compressed)) {
-        const EC_GROUP *group = p256_group();
-        CLEANUP(EC_POINT_free) EC_POINT *at = EC_POINT_new(group);
         struct point found;
-        if (at == NULL ||
-            EC_POINT_oct2point(group, at, compressed, 1 + P256_COORDINATE, NULL) != 1 ||
-            EC_POINT_point2oct(group, at, POINT_CONVERSION_UNCOMPRESSED, found.bytes,
-                               sizeof found.bytes, NULL) != sizeof found.bytes) {
+        if (EC_POINT_oct2point(p256_group(), curve->at, compressed, 1 + P256_COORDINATE,
+                               curve->numbers) != 1 ||
+            EC_POINT_point2oct(p256_group(), curve->at, POINT_CONVERSION_UNCOMPRESSED, found.bytes,
+                               sizeof found.bytes, curve->numbers) != sizeof found.bytes) {
             return false;
         }
         *known = found;
@@ -256,13 +275,13 @@ static bool p256_compressible(const struct device_key *key)
         return false;
     }
     const uint8_t *point = key->der + P256_POINT_AT;
-    struct point *known = point_place(point + 1);
+    struct curve *curve = curve_of_thread();
+    struct point *known = point_place(curve, point + 1);
     if (memcmp(known->bytes, point, sizeof known->bytes) == 0) {
         return true;
     }
-    const EC_GROUP *group = p256_group();
-    CLEANUP(EC_POINT_free) EC_POINT *at = EC_POINT_new(group);
-    if (at == NULL || EC_POINT_oct2point(group, at, point, sizeof known->bytes, NULL) != 1) {
+    if (EC_POINT_oct2point(p256_group(), curve->at, point, sizeof known->bytes, curve->numbers) !=
+        1) {
         return false;
     }
     memcpy(known->bytes, point, sizeof known->bytes);
