@@ -23,7 +23,8 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool released;
 static unsigned resolving;
 
-/* Every name hangs until it is released. */
+/* Every name hangs until it is released. The declaration's names are reserved ones. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                 struct addrinfo **ret)
 {
