@@ -40,6 +40,7 @@ static enum MHD_Result note_header(void *cls, enum MHD_ValueKind kind, const cha
 {
     struct http_request *req = cls;
     (void)kind;
+    http_head_add(&req->head, span_of(name, name_len), span_of(value, value_len));
     http_framing_add(&req->framing, span_of(name, name_len), span_of(value, value_len));
     return MHD_YES;
 }
@@ -57,7 +58,12 @@ static struct http_response *check_framing(struct http_request *req)
 {
     struct fault fault = {0};
     (void)MHD_get_connection_values_n(req->mhd, MHD_HEADER_KIND, note_header, req);
-    const err_t e = http_framing_judge(&req->framing, req->method, &fault);
+    err_t e = http_framing_judge(&req->framing, req->method, &fault);
+    if (e == ERR_OK && !http_head_plain(&req->head, req->mhd)) {
+        e = fault_set(&fault, ERR_INVALID, "bad_request", "",
+                      "each line must end in CRLF, have no NUL and not go on in the next, and each "
+                      "header needs a name");
+    }
     return e == ERR_OK ? NULL : refuse_and_close(e, &fault);
 }
 
@@ -222,9 +228,11 @@ static bool refuse_at_once(const struct http_request *req)
            (req->framing.content_length > 0 && http_request_header(req, "Expect") != NULL);
 }
 
-static enum MHD_Result headers_there(struct http_request *req, const char *method)
+static enum MHD_Result headers_there(struct http_request *req, const char *method,
+                                     const char *version)
 {
     req->method = method_of(method);
+    http_head_begin(&req->head, method, req->raw_target, version);
     req->stage = HTTP_STAGE_BODY;
     http_conn_phase(req->conn, HTTP_PHASE_BODY);
     req->response = check_headers(req);
@@ -321,10 +329,9 @@ enum MHD_Result http_intake_access(void *cls, struct MHD_Connection *mhd, const 
     (void)cls;
     (void)mhd;
     (void)url;
-    (void)version;
     switch (req->stage) {
     case HTTP_STAGE_HEADERS:
-        return headers_there(req, method);
+        return headers_there(req, method, version);
     case HTTP_STAGE_BODY:
         return *data_size > 0 ? body_part(req, data, data_size) : body_there(req);
     case HTTP_STAGE_SUSPENDED: {

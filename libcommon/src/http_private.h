@@ -73,17 +73,26 @@ enum http_stage {
     HTTP_STAGE_ANSWERED,  /* queued */
 };
 
+/* Walks over the head as it lies in libmicrohttpd's buffer, header by header. */
+struct http_head {
+    const char *start;
+    const char *at; /* behind the last text */
+    bool plain;     /* until here nothing else lies between the texts */
+};
+
 struct http_request {
     struct http_server *server;
     struct http_conn *conn;
     struct MHD_Connection *mhd;
     enum http_stage stage;
     enum http_method method;
-    char *target; /* path and query, overwritten by decoding */
+    struct span raw_target; /* where the library had it; it has been cut there since */
+    char *target;           /* path and query, overwritten by decoding */
     bool target_too_long;
     struct http_path path;
     struct http_query query;
     struct http_match match;
+    struct http_head head;
     struct http_framing framing;
     struct buf body;
     uint64_t body_received;
@@ -207,6 +216,13 @@ void http_handshakes_watch(struct http_conn *conn, gnutls_session_t session);
 void http_handshakes_close(struct http_handshakes *handshakes);
 /* After they were. Accepts NULL. */
 void http_handshakes_free(struct http_handshakes *handshakes);
+
+/* http_head.c: the texts of a head, in their order and where the library has them. */
+void http_head_begin(struct http_head *head, const char *method, struct span target,
+                     const char *version);
+void http_head_add(struct http_head *head, struct span name, struct span value);
+/* After all headers: false when the head has something that the library read over. */
+bool http_head_plain(struct http_head *head, struct MHD_Connection *mhd);
 
 /* http_intake.c: MHD's callbacks per request. */
 void *http_intake_target(void *cls, const char *target, struct MHD_Connection *mhd);

@@ -22,7 +22,8 @@ struct http_request *http_request_new(struct http_conn *conn, struct MHD_Connect
     req->mhd = mhd;
     req->method = HTTP_METHOD_COUNT_;
     req->started_us = http_now_us();
-    const size_t len = target != NULL ? strlen(target) : 0;
+    req->raw_target = span_str(target != NULL ? target : "");
+    const size_t len = req->raw_target.len;
     req->target_too_long = len > HTTP_TARGET_MAX;
     req->target = xstrndup(target != NULL ? target : "", req->target_too_long ? 0 : len);
     const struct uuid id = uuid_v4();
