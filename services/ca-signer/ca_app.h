@@ -8,8 +8,8 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
+#include "common/topic_count.h"
 #include "keystore.h"
-#include "topic_count.h"
 
 struct ca_app {
     struct keystore *store; /* borrowed */

@@ -8,9 +8,9 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
+#include "common/topic_count.h"
 #include "device_outcome.h"
 #include "device_snapshot.h"
-#include "topic_count.h"
 
 struct device_metrics {
     struct metric *issued[OPERATION_DELETE + 1];    /* certificates signed, by kind */

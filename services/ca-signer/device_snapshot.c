@@ -6,11 +6,11 @@
 #include "ca_cache.h"
 #include "common/arena.h"
 #include "common/partition.h"
+#include "common/topic_count.h"
 #include "common/view.h"
 #include "common/view_fresh.h"
 #include "proto/topics.h"
 #include "serial_guard.h"
-#include "topic_count.h"
 
 #define CALL_TIMEOUT_MS 2000
 

@@ -1,11 +1,11 @@
 /*
  * How many partitions a topic has, asked for once Kafka can be reached, and whether a record lies
  * in the one that its key belongs to. An owner knows the aggregates of its own partitions only: in
- * any other a device would be unknown and could begin a second life, with certificates of its own.
+ * any other they would be unknown to it, and what was decided long ago could be decided anew.
  * Processor thread only, except the initialisation.
  */
-#ifndef CA_SIGNER_TOPIC_COUNT_H
-#define CA_SIGNER_TOPIC_COUNT_H
+#ifndef COMMON_TOPIC_COUNT_H
+#define COMMON_TOPIC_COUNT_H
 
 #include <stdint.h>
 

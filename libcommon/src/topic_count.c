@@ -1,4 +1,4 @@
-#include "topic_count.h"
+#include "common/topic_count.h"
 
 #include "common/kafka_admin.h"
 #include "common/partition.h"

@@ -1,0 +1,62 @@
+"""A request that lies in another partition than that of its key. Its owner knows nothing there of what was decided before: what
+would break a user is the same thing done once more, without a word."""
+
+import hashlib
+import json
+import uuid
+
+import contract
+import harness
+import owners
+import pytest
+
+PRODUCT = uuid.UUID("e1b9f9a452b04c639a377d7b62f6a0c5")
+
+
+@pytest.fixture(scope="module")
+def stack(kafka, redis):
+    return owners.Owners(kafka, redis)
+
+
+def golden(kind):
+    return contract.load(contract.GOLDEN / kind / "full.json")
+
+
+def derived_id(*parts):
+    """common/id.h, uuid_v5, written down a second time."""
+    name = b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+    return str(uuid.UUID(bytes=hashlib.sha1(PRODUCT.bytes + name).digest()[:16], version=5))
+
+
+def send_astray(stack, name, aggregate, key, request):
+    """Into the partition beside its own."""
+    partition = (stack.partition(aggregate) + 1) % stack.partitions
+    stack.kafka.produce(f"fleetseal.{name}.requests", json.dumps(request), key, partition=partition)
+
+
+def assert_put_aside(stack, name, key):
+    def dead():
+        return [r for r in stack.kafka.read(f"fleetseal.{name}.requests.dlq") if r.key == key.encode()]
+
+    (record,) = harness.wait_until(dead, what="the dead letter")
+    assert record.headers["code"] == "wrong_partition"
+    assert record.headers["field"] == "key"
+
+
+def test_an_install_is_not_charged_twice(start_service, stack):
+    start_service("billing-meter")
+    install = golden("ledger.install.v1")
+    body = install["body"]
+    install["id"] = derived_id(
+        uuid.UUID(install["domain"]).bytes, body["uid"].encode(), bytes.fromhex(body["serial"]), body["kind"].encode()
+    )
+    key = f"{install['domain']}/install/{install['id']}"
+
+    def charges():
+        return [r for r in stack.kafka.read("fleetseal.billing.events") if r.headers["ce_id"] == install["id"]]
+
+    stack.kafka.produce("fleetseal.ledger.requests", json.dumps(install), key, partition=stack.partition(install["domain"]))
+    harness.wait_until(charges, what="the charge")
+    send_astray(stack, "ledger", install["domain"], key, install)
+    assert_put_aside(stack, "ledger", key)
+    assert len(charges()) == 1
