@@ -60,3 +60,16 @@ def test_an_install_is_not_charged_twice(start_service, stack):
     send_astray(stack, "ledger", install["domain"], key, install)
     assert_put_aside(stack, "ledger", key)
     assert len(charges()) == 1
+
+
+def test_a_domain_is_not_made_twice(start_service, stack):
+    start_service("api-gateway", config={"role": "owner"})
+    request = golden("registry.domain.create.v1") | {"id": str(uuid.uuid4()), "domain": str(uuid.uuid4())}
+    domain = request["domain"]
+    stack.kafka.produce("fleetseal.registry.requests", json.dumps(request), domain, partition=stack.partition(domain))
+    assert stack.answer(request["id"])["status"] == 200
+    send_astray(stack, "registry", domain, domain, request)
+    assert_put_aside(stack, "registry", domain)
+    records = [r for r in stack.kafka.read("fleetseal.registry.state") if r.key.startswith(domain.encode())]
+    assert {r.partition for r in records} == {stack.partition(domain)}
+    assert stack.answer(request["id"])["status"] == 200
