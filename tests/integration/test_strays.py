@@ -73,3 +73,17 @@ def test_a_domain_is_not_made_twice(start_service, stack):
     records = [r for r in stack.kafka.read("fleetseal.registry.state") if r.key.startswith(domain.encode())]
     assert {r.partition for r in records} == {stack.partition(domain)}
     assert stack.answer(request["id"])["status"] == 200
+
+
+def test_an_order_is_not_placed_twice(start_service, stack):
+    for letter, owner in (("d", "device"), ("c", "ca")):
+        stack.view_is_current(letter, f"fleetseal.{owner}.state")
+    start_service("scheduler")
+    request = golden("order.create.v1") | {"id": str(uuid.uuid4())}
+    order = request["id"]
+    stack.kafka.produce("fleetseal.order.requests", json.dumps(request), order, partition=stack.partition(order))
+    assert stack.answer(order)["status"] == 200
+    send_astray(stack, "order", order, order, request)
+    assert_put_aside(stack, "order", order)
+    records = [r for r in stack.kafka.read("fleetseal.order.state") if r.key.startswith(order.encode())]
+    assert {r.partition for r in records} == {stack.partition(order)}
