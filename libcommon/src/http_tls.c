@@ -421,18 +421,30 @@ size_t http_tls_chain(struct MHD_Connection *mhd, struct span ret_chain[HTTP_PEE
     return count;
 }
 
-err_t http_tls_judge(struct http_conn *conn, struct MHD_Connection *mhd, struct fault *fault)
+static err_t judge_chain(struct http_conn *conn, struct MHD_Connection *mhd)
 {
     const struct http_server_options *options = &conn->server->options;
+    struct span chain[HTTP_PEER_CERTS_MAX];
+    unsigned sent = 0;
+    (void)gnutls_certificate_get_peers(session_of(mhd), &sent);
+    if (sent > HTTP_PEER_CERTS_MAX) {
+        return fault_set(&conn->verdict_fault, ERR_UNAUTHORIZED, "client_certificate_invalid", "",
+                         "a client may send at most %d certificates, %u were sent",
+                         HTTP_PEER_CERTS_MAX, sent);
+    }
+    const size_t count = http_tls_chain(mhd, chain);
+    return count > 0
+               ? options->verify(options->ctx, chain, count, &conn->identity, &conn->verdict_fault)
+               : ERR_OK;
+}
+
+err_t http_tls_judge(struct http_conn *conn, struct MHD_Connection *mhd, struct fault *fault)
+{
     const uint64_t epoch = atomic_load(&conn->server->trust_epoch);
     if (!conn->judged || conn->judged_epoch != epoch) {
-        struct span chain[HTTP_PEER_CERTS_MAX];
-        const size_t count = http_tls_chain(mhd, chain);
         forget_identity(conn);
         conn->verdict_fault = (struct fault){0};
-        conn->verdict = count > 0 ? options->verify(options->ctx, chain, count, &conn->identity,
-                                                    &conn->verdict_fault)
-                                  : ERR_OK;
+        conn->verdict = judge_chain(conn, mhd);
         conn->judged = true;
         conn->judged_epoch = epoch;
     }

@@ -85,7 +85,8 @@ struct http_server_options {
      * Judges a client's chain (DER, leaf first, 1..HTTP_PEER_CERTS_MAX): at its first request on a
      * connection, resumed sessions included, and again after http_server_bump_trust. *ret_identity
      * (may stay NULL) is kept for http_request_identity and freed by `free_identity`. An error is
-     * answered with `fault` and closes the connection. Required unless HTTP_CLIENT_CERT_NONE.
+     * answered with `fault` and closes the connection. Required unless HTTP_CLIENT_CERT_NONE. A
+     * longer chain is refused before it is asked (401 client_certificate_invalid).
      */
     err_t (*verify)(void *ctx, const struct span *chain, size_t count, void **ret_identity,
                     struct fault *fault);

@@ -176,6 +176,26 @@ static void a_foreign_chain_is_refused(void **state)
     }
 }
 
+/* It is not as if nobody had shown one. */
+static void a_chain_too_long_is_told_so(void **state)
+{
+    struct tls_test *test = *state;
+    struct wire_response r;
+    struct wire wire;
+    test->rig.options.client_cert = HTTP_CLIENT_CERT_REQUEST;
+    rig_start(&test->rig);
+    SSL_CTX *ctx = tls_client(&test->tls, TLS1_3_VERSION, &test->tls.client);
+    for (unsigned above = 1; above <= HTTP_PEER_CERTS_MAX; above++) {
+        assert_int_equal(SSL_CTX_add1_chain_cert(ctx, test->tls.ca.cert), 1);
+        assert_true(tls_open(test->rig.port, ctx, NULL, &wire));
+        assert_int_equal(ask(&wire, &r), above < HTTP_PEER_CERTS_MAX ? 200 : 401);
+        wire_close(&wire);
+    }
+    assert_non_null(strstr(r.body, "\"type\":\"client_certificate_invalid\""));
+    assert_non_null(strstr(r.body, "at most 8 certificates, 9 were sent"));
+    SSL_CTX_free(ctx);
+}
+
 static void only_new_versions_are_spoken(void **state)
 {
     struct tls_test *test = *state;
@@ -582,6 +602,7 @@ int main(void)
         RIG_TEST(a_client_without_certificate_stays_out),
         RIG_TEST(a_route_can_ask_for_a_certificate),
         RIG_TEST(a_foreign_chain_is_refused),
+        RIG_TEST(a_chain_too_long_is_told_so),
         RIG_TEST(only_new_versions_are_spoken),
         RIG_TEST(the_verdict_is_kept_until_trust_changes),
         RIG_TEST(sessions_resume_with_the_chain),
