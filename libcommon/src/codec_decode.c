@@ -16,6 +16,9 @@ struct decoder {
     struct fault *fault;
 };
 
+/* Bytes that are shown of a member's name; a longer one is in no table. */
+#define NAME_SHOWN 64
+
 static void print_path(const struct path *path, struct buf *to)
 {
     if (path == NULL) {
@@ -25,7 +28,7 @@ static void print_path(const struct path *path, struct buf *to)
     if (path->name == NULL) {
         (void)buf_printf(to, "[%zu]", path->index);
     } else {
-        (void)buf_printf(to, "%s%s", to->len > 0 ? "." : "", path->name);
+        (void)buf_printf(to, "%s%.*s", to->len > 0 ? "." : "", NAME_SHOWN, path->name);
     }
 }
 

@@ -197,6 +197,19 @@ static void test_refusals_name_field_and_rule(void **state)
     }
 }
 
+static void test_a_long_unknown_name_is_told_by_its_beginning(void **state)
+{
+    (void)state;
+    struct thing t;
+    struct fault fault = {0};
+    CLEANUP_BUF struct buf text = BUF_INIT(8192);
+    assert_ok(
+        buf_printf(&text, "{\"ID\":\"tt\",\"Part\":{\"name\":\"a\",\"begins%03000d\":1}}", 0));
+    assert_err(decode(buf_cstr(&text), CODEC_STRICT, &t, &fault), ERR_INVALID);
+    assert_string_equal(fault.code, "unknown_field");
+    assert_int_equal(strncmp(fault.field, "Part.begins000", 14), 0);
+}
+
 static void test_decimal_texts(void **state)
 {
     (void)state;
@@ -298,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_a_full_document_survives_to_the_byte),
         cmocka_unit_test(test_field_order_is_the_tables),
         cmocka_unit_test(test_refusals_name_field_and_rule),
+        cmocka_unit_test(test_a_long_unknown_name_is_told_by_its_beginning),
         cmocka_unit_test(test_decimal_texts),
         cmocka_unit_test(test_unknown_fields_are_kept_and_written_back),
         cmocka_unit_test(test_null_is_absent_only_where_the_table_says),
