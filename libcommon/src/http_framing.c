@@ -14,18 +14,30 @@ static bool named(struct span name, const char *expected)
            strncasecmp((const char *)name.ptr, expected, name.len) == 0;
 }
 
-/* RFC 9110 token: what a header name may consist of. */
-static bool is_token(struct span s)
+/* Not empty, and all of it ASCII letters, digits and `others`. */
+static bool consists_of(struct span s, const char *others)
 {
     for (size_t i = 0; i < s.len; i++) {
         const char c = (char)s.ptr[i];
         const bool alnum =
             (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+        if (!alnum && (c == '\0' || strchr(others, c) == NULL)) {
             return false;
         }
     }
     return s.len > 0;
+}
+
+/* RFC 9110 token: what a header name may consist of. */
+static bool is_token(struct span s)
+{
+    return consists_of(s, "!#$%&'*+-.^_`|~");
+}
+
+/* The characters of RFC 3986 host and port. */
+static bool is_host(struct span s)
+{
+    return consists_of(s, "-._~%!$&'()*+,;=:[]");
 }
 
 static bool has_control(struct span s)
@@ -84,7 +96,7 @@ void http_framing_add(struct http_framing *framing, struct span name, struct spa
         framing->bad_value = true;
     } else if (named(name, "Host")) {
         framing->hosts++;
-        framing->host_empty |= value.len == 0;
+        framing->bad_host |= !is_host(value);
     } else if (named(name, "Content-Length")) {
         framing->lengths++;
         framing->bad_length |= !parse_length(value, &framing->content_length);
@@ -125,8 +137,11 @@ err_t http_framing_judge(const struct http_framing *framing, enum http_method me
     if (framing->lengths > 0 && framing->encodings > 0) {
         return refuse(fault, "Content-Length", "must not come together with Transfer-Encoding");
     }
-    if (framing->hosts != 1 || framing->host_empty) {
-        return refuse(fault, "Host", "must appear once and not be empty");
+    if (framing->hosts != 1) {
+        return refuse(fault, "Host", "must appear once");
+    }
+    if (framing->bad_host) {
+        return refuse(fault, "Host", "must be a host name or address, with a port or without");
     }
     if (framing->repeated != NULL) {
         return refuse(fault, framing->repeated, "must appear once");

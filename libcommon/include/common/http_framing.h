@@ -23,7 +23,7 @@ struct http_framing {
     bool bad_value;       /* a control character in a value */
     bool bad_length;
     bool bad_encoding;
-    bool host_empty;
+    bool bad_host;    /* empty, or with a character that no host has */
     unsigned singles; /* bits of the single headers seen */
     uint64_t content_length;
 };
