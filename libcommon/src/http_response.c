@@ -156,7 +156,10 @@ static void add_headers(struct MHD_Response *to, const struct http_request *req,
         (void)snprintf(text, sizeof text, "%" PRIu32, seconds);
         add(to, "Retry-After", text);
     }
-    if (response->close || atomic_load(&req->server->closing)) {
+    /* A chunked body ends where libmicrohttpd saw its end, which 0.9.75 does in trailers without a
+     * name and behind bare line feeds too: what follows is nobody's request. */
+    if (response->close || http_framing_chunked(&req->framing) ||
+        atomic_load(&req->server->closing)) {
         add(to, "Connection", "close");
     }
 }

@@ -1,8 +1,9 @@
 /*
  * HTTP/1.1 server over libmicrohttpd with the limits of that library closed: admission before TLS
  * (connections, connections per address, accept rate), hard deadlines for headers, body, sending
- * and idleness, strict framing, bodies bounded per route and in sum, requests that are answered
- * later from other threads, and an orderly stop. Used by the doors and by admin_server.
+ * and idleness, strict framing (a connection ends after a chunked body), bodies bounded per route
+ * and in sum, requests that are answered later from other threads, and an orderly stop. Used by the
+ * doors and by admin_server.
  *
  * Threads: one acceptor, `threads` event loops that run handlers, one timer. No callback may block.
  * All functions below: any thread, one at a time per server unless said otherwise.

@@ -12,6 +12,7 @@
 #define JSON         "Content-Type: application/json\r\n"
 #define LENGTH       "Content-Length: 2\r\n"
 #define NEXT         "GET /v1/things/next HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n"
+#define CHUNKED      START HOST JSON "Transfer-Encoding: chunked\r\n\r\n"
 #define WITH(header) TEXT(START HOST JSON LENGTH header "\r\n{}" NEXT)
 
 /* Sends the request and the one behind it; how many answers came, the first one in *first. */
@@ -105,6 +106,32 @@ static void takes_an_odd_head(void **state)
     }
 }
 
+/* Where such a body ends depends on who reads it. */
+static void nothing_follows_a_chunked_body(void **state)
+{
+    static const struct {
+        const char *what;
+        const char *body;
+        size_t len;
+    } rows[] = {
+        {"plain", TEXT(CHUNKED "2\r\n{}\r\n0\r\n\r\n" NEXT)},
+        {"trailers", TEXT(CHUNKED "2\r\n{}\r\n0\r\nX: y\r\n\r\n" NEXT)},
+        {"a trailer without a name", TEXT(CHUNKED "2\r\n{}\r\n0\r\nX: y\r\n: v\r\n" NEXT "\r\n")},
+        {"a NUL before a trailer's name", TEXT(CHUNKED "2\r\n{}\r\n0\r\n\0X: v\r\n" NEXT "\r\n")},
+        {"bare line feeds", TEXT(CHUNKED "2\n{}\n0\n\n" NEXT)},
+    };
+    struct rig *rig = *state;
+    struct wire_response r;
+    rig_start(rig);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const unsigned answers = answers_to(rig->port, rows[i].body, rows[i].len, &r);
+        if (answers != 1 || (r.status != 200 && (i == 0 || r.status != 400))) {
+            fail_msg("%s: %u answers, the first is %d %s", rows[i].what, answers,
+                     answers > 0 ? r.status : 0, answers > 0 ? r.body : "");
+        }
+    }
+}
+
 /* The library moves what it has read when its buffer fills up or comes in pieces. */
 static void takes_a_long_head_in_pieces(void **state)
 {
@@ -151,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(refuses_a_head_of_two_readings),
         RIG_TEST(takes_an_odd_head),
+        RIG_TEST(nothing_follows_a_chunked_body),
         RIG_TEST(takes_a_long_head_in_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -293,13 +293,10 @@ static void chunk_extensions_hide_nothing(void **state)
         if (r.status == 200 || !LIBRARY_1_0) {
             assert_int_equal(r.status, 200);
             assert_string_equal(r.body, rows[i].body);
-            assert_true(wire_send(&wire, "GET /v1/things/1 HTTP/1.1\r\n" HOST "\r\n"));
-            wire_read(&wire, &r);
-            assert_int_equal(r.status, 200);
         } else {
             assert_int_equal(r.status, 400);
-            assert_true(wire_ended(&wire));
         }
+        assert_true(wire_ended(&wire)); /* as after every chunked body */
         wire_close(&wire);
     }
 }
