@@ -424,10 +424,9 @@ static err_t scan_any(struct scan *s, cJSON *to)
         return scan_literal(s, "false", cJSON_False, to);
     case 'n':
         return scan_literal(s, "null", cJSON_NULL, to);
-    case -1:
-        return bad(s, "a value is expected");
     default:
-        return scan_number(s, to);
+        return c == '-' || (c >= '0' && c <= '9') ? scan_number(s, to)
+                                                  : bad(s, "a value is expected");
     }
 }
 

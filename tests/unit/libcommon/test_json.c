@@ -274,9 +274,31 @@ static void test_getters_name_the_path(void **state)
     assert_string_equal(fault.text, "must be true or false, is null");
 }
 
+/* What stands where a value should is not called a number. */
+static void test_missing_values_are_told_as_such(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"{\"a\":}", "a value is expected at byte 5"},
+        {"[1,]", "a value is expected at byte 3"},
+        {"\xef\xbb\xbf{}", "a value is expected at byte 0"},
+        {"NaN", "a value is expected at byte 0"},
+        {"-x", "not a JSON number at byte 1"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cJSON *tree = NULL;
+        struct fault fault = {0};
+        assert_err(decode(rows[i].text, &tree, &fault), ERR_INVALID);
+        assert_string_equal(fault.text, rows[i].says);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_missing_values_are_told_as_such),
         cmocka_unit_test(test_refuses_what_is_not_json),
         cmocka_unit_test(test_refuses_a_nul_byte),
         cmocka_unit_test(test_each_byte_at_each_place_of_a_string),
