@@ -170,22 +170,23 @@ static const char *request_type(enum device_exchange kind)
     return "";
 }
 
+#define SIGNATURE_FORM "must be \"v1 <sequence> <base64 signature>\""
+
 static err_t take_signature(struct http_request *req, struct message *m, struct fault *fault)
 {
     const char *header = http_request_header(req, DEVICE_SIGNATURE_HEADER);
     if (header == NULL) {
         return fault_set(fault, ERR_INVALID, "signature_missing", DEVICE_SIGNATURE_HEADER,
-                         "must be \"v1 <sequence> <base64 signature>\"");
+                         SIGNATURE_FORM);
     }
     err_t e =
         device_signature_parse(span_str(header), &m->sequence, m->signature, &m->signature_len);
-    if (e == ERR_OK && m->sequence > (uint64_t)JSON_INTEGER_MAX) {
-        e = ERR_TOO_LARGE;
+    if (e == ERR_OK && m->sequence <= (uint64_t)JSON_INTEGER_MAX) {
+        return ERR_OK;
     }
-    return e == ERR_OK
-               ? ERR_OK
-               : fault_set(fault, e == ERR_UNSUPPORTED ? ERR_INVALID : e, "signature_invalid",
-                           DEVICE_SIGNATURE_HEADER, "must be \"v1 <sequence> <base64 signature>\"");
+    return fault_set(fault, ERR_INVALID, "signature_invalid", DEVICE_SIGNATURE_HEADER,
+                     SIGNATURE_FORM ", sequence 1 to %lld, signature of at most %d bytes",
+                     (long long)JSON_INTEGER_MAX, DEVICE_SIGNATURE_MAX);
 }
 
 /* What a device signs, by exchange. */

@@ -429,6 +429,7 @@ def test_uid_of_another_key(door, rig, owner):
 # ---- signed exchanges ----
 
 BAD_SIGNATURES = ["", "v1", "v1 1", "v2 1 AAAA", "v1 0 AAAA", "v1 -1 AAAA", "v1 01 AAAA", "v1 1 !!!!", "v1 1 AAAA extra", "v1 1 "]
+BAD_SIGNATURES += ["v1 9007199254740992 AAAA", "v1 12345678901234567 AAAA", "v1 99999999999999999999 AAAA", "v1 1 " + "AAAA" * 200]
 
 
 @pytest.mark.parametrize("value", BAD_SIGNATURES, ids=range(len(BAD_SIGNATURES)))
