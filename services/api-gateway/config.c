@@ -42,6 +42,9 @@ static const struct config_row rows[] = {
                "Event loops of the HTTPS server."),
     CONFIG_INT(struct config, connections_max, "http.connections", "1024", 16, 100000,
                "connections", "Open connections; more are closed at once."),
+    CONFIG_INT(struct config, connections_per_address, "http.connections_per_address", "256", 0,
+               100000, "connections",
+               "Open connections from one address; 0: no limit, behind a proxy."),
     CONFIG_INT(struct config, list_scan_max, "list.scan_max", "5000", 100, 100000, "devices",
                "Devices that one list call looks at when it filters; it then ends with has_more."),
 };

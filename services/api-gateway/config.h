@@ -23,6 +23,7 @@ struct config {
     int64_t login_rate, login_burst;
     int64_t threads;
     int64_t connections_max;
+    int64_t connections_per_address;
     int64_t list_scan_max;
 };
 

@@ -325,6 +325,7 @@ static err_t start_server(struct door_service *d, const struct config *config,
     options.ctx = d;
     options.threads = (unsigned)config->threads;
     options.connections_max = (uint32_t)config->connections_max;
+    options.connections_per_address_max = (uint32_t)config->connections_per_address;
     options.body_memory = BODY_MEMORY;
     return http_server_start(&options, &d->server, fault);
 }

@@ -279,6 +279,18 @@ def test_header_trickle(gateway):
         assert gateway.customer.ok("/v1/domain/get")
 
 
+def test_one_address_does_not_take_all_connections(shared, start_service, work_folder):
+    """Silent ones cost nothing to open, and each stays for the time that a handshake may take."""
+    gateway = Gateway(start_service, work_folder, 2, shared, role="door", http__connections="48", http__connections_per_address="16")
+    with contextlib.ExitStack() as silent:
+        for _ in range(100):
+            with contextlib.suppress(ConnectionError):  # a refused one may be reset before it is told that it was open
+                silent.enter_context(socket.create_connection(("127.0.0.1", gateway.port), 10, ("127.0.0.2", 0)))
+        refused = 'http_connections_refused_total{server="api",reason="address"}'
+        harness.wait_until(lambda: gateway.service.metrics()[refused] == 84)
+        assert gateway.client(shared.customer.token).ok("/v1/domain/get")["DomainUID"] == shared.domain
+
+
 def test_rate_limit(shared, start_service, work_folder):
     gateway = Gateway(start_service, work_folder, 1, shared, role="door", rate__requests="5", rate__burst="10")
     client = gateway.client(shared.customer.token)
