@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import flow  # noqa: E402
 
 CHARGED = 'fleetseal_processor_requests_total{app="billing-meter.ledger"}'
+AT_ONCE = 512  # devices under way in a renewal
 SERVICES = ("api-gateway", "heartbeat-ingest", "ca-signer", "scheduler", "billing-meter")
 
 
@@ -105,7 +106,7 @@ def sum_of_device_requests(up):
 def full_renewals(up, fleet, count):
     with Bare(up, tickets=True) as bare:
         for kind, options in (("resumed", ()), ("full", ("--no-resume",))):
-            rate = renewals(up, fleet, count, *options)
+            rate = renewals(up, fleet, count, "--concurrency", AT_ONCE, *options)
             shares = Shares(bare=bare.process.pid)
             shaken = load(bare.port, 4, "--reconnect", kind, "--connections", 16)
             note(f"bare handler: {shares.text(shaken['rate'] * 4)}")
@@ -145,7 +146,7 @@ def make_topic(up, folder):
     return "fleetseal.bench"
 
 
-def main_job(folder, count=1000):
+def main_job(folder, count=2000):
     with Up(folder) as up:
         fleet = Fleet(up.env, folder / "fleet", count, Receiver(), lambda text: note(text))
         fleet.set_up()
