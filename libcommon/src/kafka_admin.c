@@ -58,39 +58,12 @@ err_t kafka_admin_wait(struct kafka_admin *a, int timeout_ms)
     return ERR_TIMEOUT;
 }
 
-/* Partitions that have a leader, and their number; the topic's error. */
-static rd_kafka_resp_err_t inspect(struct kafka_admin *a, const char *topic, int timeout_ms,
-                                   int32_t *ret_count, int32_t *ret_led)
-{
-    rd_kafka_topic_t *handle = kafka_client_topic(&a->client, topic);
-    if (handle == NULL) {
-        return RD_KAFKA_RESP_ERR__INVALID_ARG;
-    }
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(a->client.rk, 0, handle, &metadata, timeout_ms);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return code;
-    }
-    code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (metadata->topic_cnt == 1) {
-        const rd_kafka_metadata_topic_t *t = &metadata->topics[0];
-        code = t->err;
-        *ret_count = t->partition_cnt;
-        *ret_led = 0;
-        for (int i = 0; i < t->partition_cnt; i++) {
-            *ret_led += t->partitions[i].leader >= 0;
-        }
-    }
-    rd_kafka_metadata_destroy(metadata);
-    return code;
-}
-
 err_t kafka_admin_partition_count(struct kafka_admin *a, const char *topic, int timeout_ms,
                                   int32_t *ret_count)
 {
     int32_t count = 0;
     int32_t led = 0;
-    err_t e = kafka_translate(inspect(a, topic, timeout_ms, &count, &led));
+    err_t e = kafka_translate(kafka_client_count(&a->client, topic, timeout_ms, &count, &led));
     if (e == ERR_OK) {
         *ret_count = count;
     }
@@ -103,7 +76,8 @@ static err_t wait_for_leaders(struct kafka_admin *a, const struct kafka_topic *t
     while (kafka_remaining_ms(deadline) > 0) {
         int32_t count = 0;
         int32_t led = 0;
-        rd_kafka_resp_err_t code = inspect(a, topic->name, slice_ms(deadline), &count, &led);
+        rd_kafka_resp_err_t code =
+            kafka_client_count(&a->client, topic->name, slice_ms(deadline), &count, &led);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR && led == topic->partitions) {
             return ERR_OK;
         }

@@ -129,6 +129,32 @@ rd_kafka_topic_t *kafka_client_topic(struct kafka_client *c, const char *name)
     return topic;
 }
 
+rd_kafka_resp_err_t kafka_client_count(struct kafka_client *c, const char *topic, int timeout_ms,
+                                       int32_t *ret_count, int32_t *ret_led)
+{
+    rd_kafka_topic_t *handle = kafka_client_topic(c, topic);
+    if (handle == NULL) {
+        return RD_KAFKA_RESP_ERR__INVALID_ARG;
+    }
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(c->rk, 0, handle, &metadata, timeout_ms);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return code;
+    }
+    code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (metadata->topic_cnt == 1) {
+        const rd_kafka_metadata_topic_t *t = &metadata->topics[0];
+        code = t->err;
+        *ret_count = t->partition_cnt;
+        *ret_led = 0;
+        for (int i = 0; i < t->partition_cnt; i++) {
+            *ret_led += t->partitions[i].leader >= 0;
+        }
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return code;
+}
+
 err_t kafka_client_error(struct kafka_client *c, err_t e, const char *what, const char *text)
 {
     (void)snprintf(c->error, sizeof c->error, "%s: %s", what, text);

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "common/kafka_admin.h"
 #include "common/log.h"
 #include "common/partition.h"
 
@@ -19,8 +18,7 @@
 
 /* ---- the transaction ---- */
 
-/* Asked once per topic and process: the number never changes (common/partition.h). */
-static err_t partition_count(struct processor *p, const char *topic, int32_t *ret)
+err_t proc_partitions(struct processor *p, const char *topic, int32_t *ret)
 {
     for (unsigned i = 0; i < p->topic_count; i++) {
         if (strcmp(p->topics[i].name, topic) == 0) {
@@ -28,13 +26,7 @@ static err_t partition_count(struct processor *p, const char *topic, int32_t *re
             return ERR_OK;
         }
     }
-    CLEANUP(kafka_admin_free) struct kafka_admin *admin = NULL;
-    err_t e = kafka_admin_new(
-        &(struct kafka_config){.brokers = p->brokers, .client_id = p->transactional_id}, NULL,
-        &admin);
-    if (e == ERR_OK) {
-        e = kafka_admin_partition_count(admin, topic, METADATA_TIMEOUT_MS, ret);
-    }
+    err_t e = kafka_txn_partition_count(p->txn, topic, METADATA_TIMEOUT_MS, ret);
     if (e == ERR_OK && p->topic_count < PROC_TOPICS_MAX) {
         p->topics[p->topic_count].name = xstrdup(topic);
         p->topics[p->topic_count++].partitions = *ret;
@@ -64,7 +56,7 @@ static err_t produce_emit(struct processor *p, const struct emit *emit)
                                   .headers = headers};
     int32_t count = 0;
     if (emit->partition < 0) {
-        err_t e = partition_count(p, emit->topic, &count);
+        err_t e = proc_partitions(p, emit->topic, &count);
         if (e != ERR_OK) {
             return e;
         }

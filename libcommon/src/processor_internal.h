@@ -187,8 +187,9 @@ struct processor {
     struct {
         char *name;
         int32_t partitions;
-    } topics[PROC_TOPICS_MAX]; /* that were written to */
+    } topics[PROC_TOPICS_MAX]; /* that were asked for */
     unsigned topic_count;
+    int32_t request_partitions; /* of the request topic; 0: not known yet */
 
     int64_t next_begin_ms; /* mono: no transaction begins before, unless a batch is full */
     int64_t retry_at_ms;   /* mono: something was away; nothing is tried before */
@@ -259,6 +260,8 @@ struct entity *round_entity(struct processor *p, int32_t partition, struct span 
 /* ERR_OK: committed; view and replies followed as far as they could. Anything else: unknown, the
  * clients must be rebuilt. */
 err_t round_commit(struct processor *p) MUST_USE;
+/* Asked once per topic and process: the number never changes (common/partition.h). */
+err_t proc_partitions(struct processor *p, const char *topic, int32_t *ret) MUST_USE;
 
 /* processor_recovery.c */
 /* Some bounded work for partitions that are not live. `may_wait_ms`: how long it may wait for the

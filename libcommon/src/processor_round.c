@@ -398,8 +398,9 @@ static bool has_oversized(struct processor *p)
 
 static err_t prepare_works(struct processor *p)
 {
-    if (p->app->prepare == NULL) {
-        return ERR_OK;
+    err_t e = work_partitions(p->round.works[0], p->app->request_topic, &p->request_partitions);
+    if (e != ERR_OK || p->app->prepare == NULL) {
+        return e;
     }
     struct work **alive =
         arena_alloc(&p->round.arena, (p->round.count + 1) * sizeof(struct work *));

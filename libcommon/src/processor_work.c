@@ -1,6 +1,8 @@
 /* What an app sees of a request, and the queue in which requests wait for a round. */
 #include "processor_internal.h"
 
+#include "common/partition.h"
+
 #define REQUEST_ID_MAX 128
 
 struct work *work_new(struct processor *p, struct kafka_message *m)
@@ -65,6 +67,22 @@ void *work_request(const struct work *w)
 int32_t work_partition(const struct work *w)
 {
     return w->source.partition;
+}
+
+err_t work_check_place(const struct work *w, struct span key, struct fault *fault)
+{
+    int32_t right = partition_of(key, w->processor->request_partitions);
+    if (right == w->source.partition) {
+        return ERR_OK;
+    }
+    return fault_set(fault, ERR_INVALID, "wrong_partition", "key",
+                     "a request with this key belongs to partition %d", (int)right);
+}
+
+err_t work_partitions(const struct work *w, const char *topic, int32_t *ret)
+{
+    err_t e = proc_partitions(w->processor, topic, ret);
+    return e != ERR_OK && err_class(e) != ERR_CLASS_RETRY ? ERR_UNAVAILABLE : e;
 }
 
 err_t work_need(struct work *w, struct span record_key, unsigned *ret_index)

@@ -15,7 +15,6 @@
 
 struct app {
     struct door_service *door;
-    struct registry_owner registry;
     struct processor *owner;
     struct registry_sweep *sweep;
 };
@@ -44,8 +43,7 @@ static err_t stop_sweep(void *arg, int64_t limit_ms)
 static err_t start_owner(struct app *app, const struct service *service)
 {
     const struct processor_options options = service_processor(service);
-    registry_owner_init(&app->registry, options.brokers);
-    err_t err = processor_new(&registry_owner_app, &app->registry, &options, &app->owner);
+    err_t err = processor_new(&registry_owner_app, NULL, &options, &app->owner);
     if (err == ERR_OK) {
         err = processor_start(app->owner);
     }

@@ -91,21 +91,13 @@ static void reply(struct work *w, const struct registry_request *rq,
     }
 }
 
-static err_t prepare(void *ctx, struct work **works, unsigned n)
-{
-    (void)works;
-    (void)n;
-    return topic_count_learn(&((struct registry_owner *)ctx)->requests);
-}
-
 static void decide(void *ctx, struct work *w, int64_t now_ms)
 {
-    const struct registry_owner *owner = ctx;
+    (void)ctx;
     const struct registry_request *rq = work_request(w);
     const struct registry_record *states[REGISTRY_ENTITIES_MAX];
     struct fault astray = {0};
-    err_t err = topic_count_check(&owner->requests, span_str(rq->envelope.domain),
-                                  work_partition(w), &astray);
+    err_t err = work_check_place(w, span_str(rq->envelope.domain), &astray);
     if (err != ERR_OK) { /* its domain would be unknown here */
         work_dead_letter(w, err, &astray);
         return;
@@ -217,19 +209,12 @@ err_t registry_project(void *ctx, struct span record_key, struct span value, str
     return err != ERR_OK ? err : buf_append_span(&to->payload, value);
 }
 
-void registry_owner_init(struct registry_owner *owner, const char *brokers)
-{
-    owner->requests = (struct topic_count){
-        .brokers = brokers, .client_id = REGISTRY_OWNER_NAME, .topic = TOPIC_REGISTRY_REQUESTS};
-}
-
 const struct processor_app registry_owner_app = {
     .name = REGISTRY_OWNER_NAME,
     .request_topic = TOPIC_REGISTRY_REQUESTS,
     .state_topic = TOPIC_REGISTRY_STATE,
     .view_letter = VIEW_REGISTRY,
     .decode = decode,
-    .prepare = prepare,
     .decide = decide,
     .free_request = free_request,
     .load = load,

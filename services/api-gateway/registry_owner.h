@@ -6,17 +6,10 @@
 #define API_GATEWAY_REGISTRY_OWNER_H
 
 #include "common/processor.h"
-#include "common/topic_count.h"
 
 #define REGISTRY_OWNER_NAME "api-gateway.registry"
 
-struct registry_owner {
-    struct topic_count requests;
-};
-/* `brokers` is borrowed. */
-void registry_owner_init(struct registry_owner *owner, const char *brokers);
-
-/* The app for processor_new; its ctx is a struct registry_owner. */
+/* The app for processor_new; its ctx is NULL. */
 extern const struct processor_app registry_owner_app;
 
 /*

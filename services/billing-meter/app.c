@@ -25,7 +25,7 @@ err_t app_start(const struct service *service, void **ret_app, struct fault *fau
     struct processor_options options = service_processor(service);
     options.batch_max = (unsigned)config->batch_max;
     options.transaction_spacing_ms = (unsigned)config->transaction_spacing_ms;
-    ledger_app_init(&app->ledger, options.brokers, service->metrics);
+    ledger_app_init(&app->ledger, service->metrics);
     err_t e = processor_new(&ledger_processor, &app->ledger, &options, &app->processor);
     if (e == ERR_OK) {
         e = processor_start(app->processor);

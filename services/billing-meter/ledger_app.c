@@ -170,21 +170,6 @@ static void refuse(struct ledger_app *app, struct work *w, err_t why, const stru
     work_dead_letter(w, why, fault);
 }
 
-static err_t prepare(void *ctx, struct work **works, unsigned n)
-{
-    (void)works;
-    (void)n;
-    return topic_count_learn(&((struct ledger_app *)ctx)->requests);
-}
-
-/* In another partition its charge would be unknown, and made a second time. */
-static err_t check_place(const struct ledger_app *app, const struct work *w,
-                         struct install_request *r)
-{
-    return topic_count_check(&app->requests, span_str(r->envelope.domain), work_partition(w),
-                             &r->fault);
-}
-
 static void decide(void *ctx, struct work *w, int64_t now_ms)
 {
     (void)now_ms;
@@ -197,7 +182,8 @@ static void decide(void *ctx, struct work *w, int64_t now_ms)
     struct charge_outcome outcome;
     err_t e = r->verdict;
     if (e == ERR_OK) {
-        e = check_place(app, w, r);
+        /* in another partition its charge would be unknown, and made a second time */
+        e = work_check_place(w, span_str(r->envelope.domain), &r->fault);
     }
     if (e == ERR_OK) {
         e = charge_decide(&in, before != NULL ? &before->of.charge : NULL,
@@ -258,10 +244,8 @@ static err_t project(void *ctx, struct span record_key, struct span value, struc
     return e != ERR_OK ? e : buf_append_span(&to->payload, value);
 }
 
-void ledger_app_init(struct ledger_app *app, const char *brokers, struct metrics *registry)
+void ledger_app_init(struct ledger_app *app, struct metrics *registry)
 {
-    app->requests = (struct topic_count){
-        .brokers = brokers, .client_id = "billing-meter.ledger", .topic = TOPIC_LEDGER_REQUESTS};
     static const char *const kinds[] = {"renew", "update", "transfer"};
     app->metrics.installs =
         metrics_counter(registry, "fleetseal_billing_installs_total",
@@ -286,7 +270,6 @@ const struct processor_app ledger_processor = {
     .view_letter = VIEW_LEDGER,
     .decode = decode,
     .verify = verify,
-    .prepare = prepare,
     .decide = decide,
     .free_request = free_request,
     .load = load,

@@ -7,7 +7,6 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
-#include "common/topic_count.h"
 
 struct ledger_metrics {
     struct metric *installs; /* billable installs that were accepted as such */
@@ -16,12 +15,11 @@ struct ledger_metrics {
     struct metric *refused; /* evidence or form: an alarm, since ca-signer should never send one */
 };
 struct ledger_app {
-    struct topic_count requests;
     struct ledger_metrics metrics;
 };
 
-/* Registers the metrics. `app` must not move afterwards; `brokers` is borrowed. */
-void ledger_app_init(struct ledger_app *app, const char *brokers, struct metrics *registry);
+/* Registers the metrics. `app` must not move afterwards. */
+void ledger_app_init(struct ledger_app *app, struct metrics *registry);
 /* The table of functions; its ctx is a struct ledger_app. */
 extern const struct processor_app ledger_processor;
 

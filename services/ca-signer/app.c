@@ -89,13 +89,11 @@ static err_t make_parts(struct app *app, const struct service *service, struct f
         e = make_snapshot(app, service);
     }
     if (e == ERR_OK) {
-        ca_app_init(&app->ca_app, app->store, service->common->kafka_brokers, backdate_s,
-                    service->metrics);
+        ca_app_init(&app->ca_app, app->store, backdate_s, service->metrics);
         e = processor_new(&ca_processor, &app->ca_app, &options, &app->cas);
     }
     if (e == ERR_OK) {
-        device_app_init(&app->device_app, app->snapshot, service->common->kafka_brokers, backdate_s,
-                        service->metrics);
+        device_app_init(&app->device_app, app->snapshot, backdate_s, service->metrics);
         e = processor_new(&device_processor, &app->device_app, &options, &app->devices);
     }
     return e;

@@ -167,19 +167,12 @@ static void complete(struct ca_app *app, struct work *w, struct ca_work *cw)
 
 /* ---- the round ---- */
 
-static err_t prepare(void *ctx, struct work **works, unsigned n)
-{
-    (void)works;
-    (void)n;
-    return topic_count_learn(&((struct ca_app *)ctx)->requests);
-}
-
 static void decide(void *ctx, struct work *w, int64_t now_ms)
 {
-    const struct ca_app *app = ctx;
+    (void)ctx;
     struct ca_work *cw = work_request(w);
     struct fault fault = {0};
-    err_t e = topic_count_check(&app->requests, work_source(w)->key, work_partition(w), &fault);
+    err_t e = work_check_place(w, work_source(w)->key, &fault);
     if (e != ERR_OK) {
         work_dead_letter(w, e, &fault);
         return;
@@ -312,7 +305,6 @@ const struct processor_app ca_processor = {
     .state_topic = TOPIC_CA_STATE,
     .view_letter = VIEW_CA,
     .decode = decode,
-    .prepare = prepare,
     .decide = decide,
     .sign = sign,
     .finish = finish,
@@ -322,12 +314,10 @@ const struct processor_app ca_processor = {
     .project = project,
 };
 
-void ca_app_init(struct ca_app *app, struct keystore *store, const char *brokers,
-                 int64_t backdate_s, struct metrics *registry)
+void ca_app_init(struct ca_app *app, struct keystore *store, int64_t backdate_s,
+                 struct metrics *registry)
 {
     app->store = store;
-    app->requests = (struct topic_count){
-        .brokers = brokers, .client_id = "ca-signer.ca", .topic = TOPIC_CA_REQUESTS};
     app->backdate_s = backdate_s;
     app->created =
         metrics_counter(registry, "fleetseal_cas_created_total", "CAs made.", METRIC_NO_LABELS);

@@ -8,19 +8,17 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
-#include "common/topic_count.h"
 #include "keystore.h"
 
 struct ca_app {
     struct keystore *store; /* borrowed */
-    struct topic_count requests;
     int64_t backdate_s;
     struct metric *created, *updated, *refused;
 };
 
-/* Registers the metrics. `app` must not move afterwards; `brokers` is borrowed as long. */
-void ca_app_init(struct ca_app *app, struct keystore *store, const char *brokers,
-                 int64_t backdate_s, struct metrics *registry);
+/* Registers the metrics. `app` must not move afterwards. */
+void ca_app_init(struct ca_app *app, struct keystore *store, int64_t backdate_s,
+                 struct metrics *registry);
 /* The table of functions; its ctx is a struct ca_app. */
 extern const struct processor_app ca_processor;
 

@@ -8,7 +8,6 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
-#include "common/topic_count.h"
 #include "device_outcome.h"
 #include "device_snapshot.h"
 
@@ -21,14 +20,13 @@ struct device_metrics {
 
 struct device_app {
     struct device_snapshot *snapshot; /* borrowed */
-    struct topic_count requests;
     int64_t backdate_s; /* notBefore lies this far back, for devices whose clock is behind */
     struct device_metrics metrics;
 };
 
-/* Registers the metrics. `app` must not move afterwards; `brokers` is borrowed as long. */
-void device_app_init(struct device_app *app, struct device_snapshot *snapshot, const char *brokers,
-                     int64_t backdate_s, struct metrics *registry);
+/* Registers the metrics. `app` must not move afterwards. */
+void device_app_init(struct device_app *app, struct device_snapshot *snapshot, int64_t backdate_s,
+                     struct metrics *registry);
 /* The table of functions; its ctx is a struct device_app. */
 extern const struct processor_app device_processor;
 

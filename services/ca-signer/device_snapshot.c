@@ -6,7 +6,6 @@
 #include "ca_cache.h"
 #include "common/arena.h"
 #include "common/partition.h"
-#include "common/topic_count.h"
 #include "common/view.h"
 #include "common/view_fresh.h"
 #include "proto/topics.h"
@@ -44,9 +43,9 @@ struct device_snapshot {
     struct redis *redis;
     struct ca_cache *cas;
     struct view_fresh *fresh;
-    struct topic_count registry; /* the views are cut as its topic is */
 
     /* Of the round. */
+    int32_t partitions; /* the registry's, by which the views are cut */
     struct arena arena;
     struct wanted_profile *profiles;
     unsigned profile_count;
@@ -60,8 +59,6 @@ err_t device_snapshot_new(const struct device_snapshot_options *options,
     CLEANUP(device_snapshot_free) struct device_snapshot *s = xcalloc(1, sizeof *s);
     s->brokers = xstrdup(options->brokers);
     s->client_id = xasprintf("ca-signer.views.%s", options->instance);
-    s->registry = (struct topic_count){
-        .brokers = s->brokers, .client_id = s->client_id, .topic = TOPIC_REGISTRY_STATE};
     s->redis = options->redis;
     serial_guard_register(s->redis);
     s->cas = ca_cache_new(options->keys);
@@ -190,7 +187,7 @@ static int32_t profile_partition(const struct device_snapshot *s, const struct w
 {
     uint32_t hint = 0;
     return registry_profile_hint(p->uid, &hint) == ERR_OK
-               ? (int32_t)(hint % (uint32_t)s->registry.partitions)
+               ? (int32_t)(hint % (uint32_t)s->partitions)
                : 0;
 }
 
@@ -328,7 +325,7 @@ static struct lookup ca_lookup(struct device_snapshot *s, const struct uuid *ca)
     char id[UUID_TEXT_SIZE];
     uuid_format(ca, id);
     return (struct lookup){.letter = VIEW_CA,
-                           .partition = partition_of(span_str(id), s->registry.partitions),
+                           .partition = partition_of(span_str(id), s->partitions),
                            .key = span_str(arena_str(&s->arena, id))};
 }
 
@@ -427,8 +424,8 @@ static struct absences find_absences(struct device_snapshot *s, const struct sna
                                      unsigned n)
 {
     struct absences a = {
-        .registry = arena_alloc(&s->arena, (size_t)s->registry.partitions * sizeof(bool)),
-        .ca = arena_alloc(&s->arena, (size_t)s->registry.partitions * sizeof(bool)),
+        .registry = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
+        .ca = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
     };
     for (unsigned i = 0; i < n; i++) {
         const struct wanted *w = &s->wanted[i];
@@ -445,7 +442,7 @@ static struct absences find_absences(struct device_snapshot *s, const struct sna
 
 static err_t check_absences(struct device_snapshot *s, const struct absences *a)
 {
-    for (int32_t i = 0; i < s->registry.partitions; i++) {
+    for (int32_t i = 0; i < s->partitions; i++) {
         err_t e = ERR_OK;
         if (a->registry[i]) {
             e = view_fresh_check(s->fresh, s->redis, VIEW_REGISTRY, TOPIC_REGISTRY_STATE, i,
@@ -463,10 +460,7 @@ static err_t check_absences(struct device_snapshot *s, const struct absences *a)
 
 static err_t read_views(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
 {
-    err_t e = topic_count_learn(&s->registry);
-    if (e == ERR_OK) {
-        e = read_pass(s, wants, n);
-    }
+    err_t e = read_pass(s, wants, n);
     if (e != ERR_OK) {
         return e;
     }
@@ -479,8 +473,10 @@ static err_t read_views(struct device_snapshot *s, const struct snapshot_want *w
     return e == ERR_OK ? read_pass(s, wants, n) : e;
 }
 
-err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
+err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions,
+                           const struct snapshot_want *wants, unsigned n)
 {
+    s->partitions = partitions;
     err_t e = read_views(s, wants, n);
     return e == ERR_OK ? serial_guard_ask(s->redis, wants, n) : e;
 }

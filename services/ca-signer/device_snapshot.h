@@ -31,11 +31,12 @@ struct snapshot_want {
     const struct device *device;
 };
 /*
- * Fills request->snapshots of each. What they point to lives until the next call. ERR_UNAVAILABLE
+ * Fills request->snapshots of each; `partitions` of the registry's state topic, by which the views
+ * are cut. What they point to lives until the next call. ERR_UNAVAILABLE
  * and other retry class errors: a view or a key is not at hand or behind, nothing was filled, again
  * later.
  */
-err_t device_snapshot_read(struct device_snapshot *s, const struct snapshot_want *wants,
-                           unsigned n) MUST_USE;
+err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions,
+                           const struct snapshot_want *wants, unsigned n) MUST_USE;
 
 #endif

@@ -63,8 +63,7 @@ static err_t start_parts(struct app *app, int32_t partitions)
                                                     .metrics = app->service->metrics,
                                                     .batch = (unsigned)app->config->scan_batch,
                                                     .resend_ms = app->config->resend_ms});
-    order_app_init(&app->orders, app->owner_fleet, &clock_system,
-                   app->service->common->kafka_brokers, app->service->metrics);
+    order_app_init(&app->orders, app->owner_fleet, &clock_system, app->service->metrics);
     err_t e = processor_start(app->processor);
     atomic_store(&app->processor_started, e == ERR_OK);
     return e;

@@ -166,12 +166,11 @@ static err_t look_up(struct order_app *app, struct order_request *r)
 
 static err_t prepare(void *ctx, struct work **works, unsigned n)
 {
-    struct order_app *app = ctx;
-    err_t e = topic_count_learn(&app->requests);
+    err_t e = ERR_OK;
     for (unsigned i = 0; i < n && e == ERR_OK; i++) {
         struct order_request *r = work_request(works[i]);
         if (r->creates && work_state(works[i], r->header) == NULL) {
-            e = look_up(app, r);
+            e = look_up(ctx, r);
         }
     }
     return e;
@@ -312,19 +311,18 @@ static void decide_progress(struct work *w, const struct order_request *r, int64
 }
 
 /* In another partition the order would be unknown, and placed a second time. */
-static err_t check_place(const struct order_app *app, const struct work *w,
-                         const struct order_request *r, struct fault *fault)
+static err_t check_place(const struct work *w, const struct order_request *r, struct fault *fault)
 {
     char order[UUID_TEXT_SIZE];
     uuid_format(r->creates ? &r->id : &r->progress.order, order);
-    return topic_count_check(&app->requests, span_str(order), work_partition(w), fault);
+    return work_check_place(w, span_str(order), fault);
 }
 
 static void decide(void *ctx, struct work *w, int64_t now_ms)
 {
     const struct order_request *r = work_request(w);
     struct fault astray = {0};
-    err_t e = check_place(ctx, w, r, &astray);
+    err_t e = check_place(w, r, &astray);
     if (e != ERR_OK) {
         work_dead_letter(w, e, &astray);
     } else if (r->creates) {
@@ -397,12 +395,10 @@ static err_t project(void *ctx, struct span record_key, struct span value, struc
 }
 
 void order_app_init(struct order_app *app, struct fleet_view *fleet, const struct clock *clock,
-                    const char *brokers, struct metrics *registry)
+                    struct metrics *registry)
 {
     app->fleet = fleet;
     app->clock = clock;
-    app->requests = (struct topic_count){
-        .brokers = brokers, .client_id = "scheduler.order", .topic = TOPIC_ORDER_REQUESTS};
     app->placed = metrics_counter(registry, "fleetseal_orders_placed_total", "Orders accepted.",
                                   METRIC_NO_LABELS);
     app->repeated = metrics_counter(registry, "fleetseal_orders_repeated_total",

@@ -8,19 +8,16 @@
 
 #include "common/metrics.h"
 #include "common/processor.h"
-#include "common/topic_count.h"
 #include "fleet_view.h"
 
 struct order_app {
     struct fleet_view *fleet; /* borrowed */
     const struct clock *clock;
-    struct topic_count requests;
     struct metric *placed, *repeated, *queued, *refused;
 };
 
-/* `brokers` is borrowed like the rest. */
 void order_app_init(struct order_app *app, struct fleet_view *fleet, const struct clock *clock,
-                    const char *brokers, struct metrics *registry);
+                    struct metrics *registry);
 /* Its ctx is a struct order_app. */
 extern const struct processor_app order_processor;
 

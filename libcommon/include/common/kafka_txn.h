@@ -48,6 +48,10 @@ CLEANUP_DEFINE(struct kafka_txn *, kafka_txn_free);
 /* As kafka_producer_warm_up. */
 err_t kafka_txn_warm_up(struct kafka_txn *t, const char *const *topics, size_t count,
                         int timeout_ms) MUST_USE;
+/* The number of a topic's partitions, asked by this client: another one made for the question would
+ * take librdkafka 2.8 a second to end. ERR_ABSENT, ERR_FORBIDDEN, ERR_TIMEOUT, ERR_UNAVAILABLE. */
+err_t kafka_txn_partition_count(struct kafka_txn *t, const char *topic, int timeout_ms,
+                                int32_t *ret_count) MUST_USE;
 /* Claims the transactional id: aborts what a predecessor left open, fences it. ERR_TIMEOUT (again),
  * ERR_FORBIDDEN, ERR_FENCED. About 1 s on a fresh broker. */
 err_t kafka_txn_init(struct kafka_txn *t, int timeout_ms) MUST_USE;

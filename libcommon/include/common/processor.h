@@ -55,6 +55,14 @@ void work_set_request(struct work *w, void *request);
 void *work_request(const struct work *w);
 /* Which partition this round's aggregate lives in (same number for request and state topic). */
 int32_t work_partition(const struct work *w);
+/*
+ * decide: whether the request lies in the partition of the aggregate that `key` names. An owner
+ * knows the aggregates of its own partitions only: in any other they would be unknown to it, and
+ * what was decided long ago could be decided anew. ERR_INVALID with a fault for work_dead_letter.
+ */
+err_t work_check_place(const struct work *w, struct span key, struct fault *fault) MUST_USE;
+/* prepare: the number of a topic's partitions; asked once, then known. Retry class errors. */
+err_t work_partitions(const struct work *w, const char *topic, int32_t *ret) MUST_USE;
 
 /*
  * decode only: names an entity (by its state record key) that deciding will read or write. Returns
