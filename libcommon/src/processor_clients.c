@@ -83,7 +83,10 @@ static err_t claim(struct processor *p)
 err_t proc_clients_make(struct processor *p)
 {
     struct kafka_config config = kafka_config_of(p);
-    const struct kafka_reader_config reader = {.queued_max_kbytes = READ_AHEAD_KBYTES};
+    /* A recovery starts one partition after the other, and each waits for the request that is under
+     * way: with 50 ms, a takeover of twelve empty ones took 0.9 s. */
+    const struct kafka_reader_config reader = {.fetch_wait_max_ms = 5,
+                                               .queued_max_kbytes = READ_AHEAD_KBYTES};
     struct kafka_txn_config txn = {.transactional_id = p->transactional_id,
                                    .transaction_timeout_ms =
                                        (int)p->options.transaction_timeout_ms};
