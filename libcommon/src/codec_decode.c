@@ -19,6 +19,16 @@ struct decoder {
 /* Bytes that are shown of a member's name; a longer one is in no table. */
 #define NAME_SHOWN 64
 
+static int shown(const char *name)
+{
+    size_t len = strnlen(name, NAME_SHOWN + 1);
+    if (len > NAME_SHOWN) {
+        for (len = NAME_SHOWN; len > 0 && ((uint8_t)name[len] & 0xc0) == 0x80; len--) {
+        } /* not within a character */
+    }
+    return (int)len;
+}
+
 static void print_path(const struct path *path, struct buf *to)
 {
     if (path == NULL) {
@@ -28,7 +38,7 @@ static void print_path(const struct path *path, struct buf *to)
     if (path->name == NULL) {
         (void)buf_printf(to, "[%zu]", path->index);
     } else {
-        (void)buf_printf(to, "%s%.*s", to->len > 0 ? "." : "", NAME_SHOWN, path->name);
+        (void)buf_printf(to, "%s%.*s", to->len > 0 ? "." : "", shown(path->name), path->name);
     }
 }
 

@@ -319,10 +319,11 @@ static void finish_all(struct reply_waiter *w)
 }
 
 /* What is not out within the time is reported as unknown later. */
-static void flush(struct kafka_producer *producer, int flush_ms)
+static void flush(const struct reply_waiter *w, struct kafka_producer *producer, int64_t end_ms)
 {
-    if (producer != NULL && flush_ms > 0) {
-        err_t err = kafka_producer_flush(producer, flush_ms);
+    const int64_t left_ms = end_ms - now(w);
+    if (producer != NULL && left_ms > 0) {
+        err_t err = kafka_producer_flush(producer, (int)left_ms);
         log_debug("reply", NULL, "flushed", LOG_ERR("error", err));
     }
 }
@@ -339,8 +340,9 @@ void reply_waiter_stop(struct reply_waiter *w, int flush_ms)
     if (w->timer_started) {
         (void)pthread_join(w->timer, NULL);
     }
-    flush(w->patient, flush_ms);
-    flush(w->producer, flush_ms);
+    const int64_t end_ms = now(w) + flush_ms;
+    flush(w, w->patient, end_ms);
+    flush(w, w->producer, end_ms);
     if (w->subscriber != NULL) {
         redis_subscriber_stop(w->subscriber);
     }

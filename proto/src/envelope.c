@@ -55,6 +55,15 @@ static err_t take_uuid(const char *text, const char *field, bool required, struc
     return ERR_OK;
 }
 
+/* One spelling: partitions and record keys are computed from the text. */
+static void canonical(char domain[UUID_TEXT_SIZE])
+{
+    struct uuid u;
+    if (uuid_parse(span_str(domain), &u) == ERR_OK) {
+        uuid_format(&u, domain);
+    }
+}
+
 static err_t take_members(struct envelope *e, struct fault *fault)
 {
     char time[TIME_TEXT_SIZE];
@@ -76,6 +85,7 @@ static err_t take_members(struct envelope *e, struct fault *fault)
     err_t err = take_uuid(e->id, "id", true, fault);
     if (err == ERR_OK) {
         err = take_uuid(e->domain, "domain", false, fault);
+        canonical(e->domain);
     }
     if (err == ERR_OK && time_parse(span_str(time), &e->time_ms) != ERR_OK) {
         err = fault_set(fault, ERR_INVALID, "envelope_invalid", "time",

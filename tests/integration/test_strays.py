@@ -59,6 +59,12 @@ def test_an_install_is_not_charged_twice(start_service, stack):
     harness.wait_until(charges, what="the charge")
     send_astray(stack, "ledger", install["domain"], key, install)
     assert_put_aside(stack, "ledger", key)
+    # The same domain in another spelling, where that would belong.
+    shouted = install["domain"].upper()
+    assert stack.partition(shouted) != stack.partition(install["domain"])
+    key = key.replace(install["domain"], shouted)
+    stack.kafka.produce("fleetseal.ledger.requests", json.dumps(install | {"domain": shouted}), key, partition=stack.partition(shouted))
+    assert_put_aside(stack, "ledger", key)
     assert len(charges()) == 1
 
 

@@ -88,7 +88,7 @@ struct reply_waiter_stats {
 /* For metrics. Any thread. */
 void reply_waiter_stats(struct reply_waiter *w, struct reply_waiter_stats *ret);
 
-/* Ends what is pending with REPLY_NONE or REPLY_UNKNOWN, flushes the producer (up to `flush_ms`)
+/* Ends what is pending with REPLY_NONE or REPLY_UNKNOWN, flushes the producers (up to `flush_ms`)
  * and frees everything. No callback runs after it returned. Accepts NULL. */
 void reply_waiter_stop(struct reply_waiter *w, int flush_ms);
 static inline void reply_waiter_drop(struct reply_waiter *w)

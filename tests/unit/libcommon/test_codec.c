@@ -208,6 +208,12 @@ static void test_a_long_unknown_name_is_told_by_its_beginning(void **state)
     assert_err(decode(buf_cstr(&text), CODEC_STRICT, &t, &fault), ERR_INVALID);
     assert_string_equal(fault.code, "unknown_field");
     assert_int_equal(strncmp(fault.field, "Part.begins000", 14), 0);
+    /* The 64th byte is the first of a character. */
+    buf_clear(&text);
+    assert_ok(
+        buf_printf(&text, "{\"ID\":\"tt\",\"Part\":{\"name\":\"a\",\"%063d\xc3\xa4z\":1}}", 0));
+    assert_err(decode(buf_cstr(&text), CODEC_STRICT, &t, &fault), ERR_INVALID);
+    assert_int_equal(strlen(fault.field), strlen("Part.") + 63);
 }
 
 static void test_decimal_texts(void **state)
