@@ -61,13 +61,7 @@ err_t kafka_admin_wait(struct kafka_admin *a, int timeout_ms)
 err_t kafka_admin_partition_count(struct kafka_admin *a, const char *topic, int timeout_ms,
                                   int32_t *ret_count)
 {
-    int32_t count = 0;
-    int32_t led = 0;
-    err_t e = kafka_translate(kafka_client_count(&a->client, topic, timeout_ms, &count, &led));
-    if (e == ERR_OK) {
-        *ret_count = count;
-    }
-    return e;
+    return kafka_client_partition_count(&a->client, topic, timeout_ms, ret_count);
 }
 
 static err_t wait_for_leaders(struct kafka_admin *a, const struct kafka_topic *topic,

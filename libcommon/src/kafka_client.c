@@ -155,6 +155,18 @@ rd_kafka_resp_err_t kafka_client_count(struct kafka_client *c, const char *topic
     return code;
 }
 
+err_t kafka_client_partition_count(struct kafka_client *c, const char *topic, int timeout_ms,
+                                   int32_t *ret_count)
+{
+    int32_t count = 0;
+    int32_t led = 0;
+    err_t e = kafka_translate(kafka_client_count(c, topic, timeout_ms, &count, &led));
+    if (e == ERR_OK) {
+        *ret_count = count;
+    }
+    return e;
+}
+
 err_t kafka_client_error(struct kafka_client *c, err_t e, const char *what, const char *text)
 {
     (void)snprintf(c->error, sizeof c->error, "%s: %s", what, text);

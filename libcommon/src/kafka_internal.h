@@ -61,6 +61,9 @@ void kafka_client_stop(struct kafka_client *c, int flags);
 /* The number of a topic's partitions, and of those with a leader; the topic's error. */
 rd_kafka_resp_err_t kafka_client_count(struct kafka_client *c, const char *topic, int timeout_ms,
                                        int32_t *ret_count, int32_t *ret_led);
+/* The first of the two alone; nothing is written on an error. */
+err_t kafka_client_partition_count(struct kafka_client *c, const char *topic, int timeout_ms,
+                                   int32_t *ret_count) MUST_USE;
 /* The handle of a topic; NULL when there are KAFKA_TOPICS_MAX already. */
 rd_kafka_topic_t *kafka_client_topic(struct kafka_client *c, const char *name);
 /* Loads the topics' metadata. */

@@ -93,13 +93,7 @@ err_t kafka_txn_warm_up(struct kafka_txn *t, const char *const *topics, size_t c
 err_t kafka_txn_partition_count(struct kafka_txn *t, const char *topic, int timeout_ms,
                                 int32_t *ret_count)
 {
-    int32_t count = 0;
-    int32_t led = 0;
-    err_t e = kafka_translate(kafka_client_count(&t->client, topic, timeout_ms, &count, &led));
-    if (e == ERR_OK) {
-        *ret_count = count;
-    }
-    return e;
+    return kafka_client_partition_count(&t->client, topic, timeout_ms, ret_count);
 }
 
 const char *kafka_txn_error_text(const struct kafka_txn *t)

@@ -42,7 +42,10 @@ static err_t take_member(const cJSON *object, const struct member *m, struct fau
     return ERR_OK;
 }
 
-static err_t take_uuid(const char *text, const char *field, bool required, struct fault *fault)
+/* `canonical`: gets the one spelling that partitions and record keys are computed from; may be
+ * NULL. */
+static err_t take_uuid(const char *text, const char *field, bool required, char *canonical,
+                       struct fault *fault)
 {
     struct uuid u;
     if (text[0] == 0 && !required) {
@@ -52,16 +55,10 @@ static err_t take_uuid(const char *text, const char *field, bool required, struc
         return fault_set(fault, ERR_INVALID, "envelope_invalid", field,
                          "must be a UUID in 8-4-4-4-12 hex digits");
     }
-    return ERR_OK;
-}
-
-/* One spelling: partitions and record keys are computed from the text. */
-static void canonical(char domain[UUID_TEXT_SIZE])
-{
-    struct uuid u;
-    if (uuid_parse(span_str(domain), &u) == ERR_OK) {
-        uuid_format(&u, domain);
+    if (canonical != NULL) {
+        uuid_format(&u, canonical);
     }
+    return ERR_OK;
 }
 
 static err_t take_members(struct envelope *e, struct fault *fault)
@@ -82,10 +79,9 @@ static err_t take_members(struct envelope *e, struct fault *fault)
             return err;
         }
     }
-    err_t err = take_uuid(e->id, "id", true, fault);
+    err_t err = take_uuid(e->id, "id", true, NULL, fault);
     if (err == ERR_OK) {
-        err = take_uuid(e->domain, "domain", false, fault);
-        canonical(e->domain);
+        err = take_uuid(e->domain, "domain", false, e->domain, fault);
     }
     if (err == ERR_OK && time_parse(span_str(time), &e->time_ms) != ERR_OK) {
         err = fault_set(fault, ERR_INVALID, "envelope_invalid", "time",

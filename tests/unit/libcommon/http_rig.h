@@ -235,4 +235,21 @@ static inline double rig_metric(struct rig *rig, const char *series)
     return value;
 }
 
+static inline int rig_setup(void **state)
+{
+    struct rig *rig = xcalloc(1, sizeof *rig);
+    rig_init(rig);
+    *state = rig;
+    return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+    rig_end(*state);
+    free(*state);
+    return 0;
+}
+
+#define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
+
 #endif

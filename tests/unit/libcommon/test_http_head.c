@@ -163,23 +163,6 @@ static void takes_a_long_head_in_pieces(void **state)
     wire_close(&wire);
 }
 
-static int setup(void **state)
-{
-    struct rig *rig = xcalloc(1, sizeof *rig);
-    rig_init(rig);
-    *state = rig;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_end(*state);
-    free(*state);
-    return 0;
-}
-
-#define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

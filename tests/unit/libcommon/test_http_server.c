@@ -4,25 +4,8 @@
 
 #include "http_rig.h"
 
-#define COUNT(a)       (sizeof(a) / sizeof((a)[0]))
-#define HOST           "Host: test\r\n"
-#define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
-static int setup(void **state)
-{
-    struct rig *rig = xcalloc(1, sizeof *rig);
-    rig_init(rig);
-    *state = rig;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_end(*state);
-    free(*state);
-    return 0;
-}
-
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define HOST     "Host: test\r\n"
 /* ---- refusals ---- */
 
 #define LIBRARY_1_0 (MHD_VERSION >= 0x01000000)

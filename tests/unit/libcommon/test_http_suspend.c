@@ -7,25 +7,8 @@
 
 #include "http_rig.h"
 
-#define HOST           "Host: test\r\n"
-#define LATER          "POST /v1/later HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi"
-#define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
-static int setup(void **state)
-{
-    struct rig *rig = xcalloc(1, sizeof *rig);
-    rig_init(rig);
-    *state = rig;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    rig_end(*state);
-    free(*state);
-    return 0;
-}
-
+#define HOST  "Host: test\r\n"
+#define LATER "POST /v1/later HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nhi"
 static struct http_response *accepted(struct http_request *req, void *ctx, enum http_wake why)
 {
     struct rig *rig = ctx;

@@ -10,7 +10,7 @@
 
 #define HOST           "Host: test\r\n"
 #define GET            "GET /v1/things/1 HTTP/1.1\r\n" HOST "\r\n"
-#define RIG_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TLS_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 struct tls_test {
     struct rig rig;
@@ -599,23 +599,23 @@ int main(void)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets that the server has closed */
     const struct CMUnitTest tests[] = {
-        RIG_TEST(a_client_without_certificate_stays_out),
-        RIG_TEST(a_route_can_ask_for_a_certificate),
-        RIG_TEST(a_foreign_chain_is_refused),
-        RIG_TEST(a_chain_too_long_is_told_so),
-        RIG_TEST(only_new_versions_are_spoken),
-        RIG_TEST(the_verdict_is_kept_until_trust_changes),
-        RIG_TEST(sessions_resume_with_the_chain),
-        RIG_TEST(a_resumed_session_is_judged_too),
-        RIG_TEST(replicas_share_the_ticket_key),
-        RIG_TEST(files_are_read_again),
-        RIG_TEST(changed_files_are_noticed),
-        RIG_TEST(bad_files_are_named),
-        RIG_TEST(a_large_body_is_refused_early),
-        RIG_TEST(a_stalled_handshake_is_cut),
-        RIG_TEST(a_stalled_handshake_costs_nothing),
-        RIG_TEST(stopping_ends_stalled_handshakes),
-        RIG_TEST(answers_come_later_too),
+        TLS_TEST(a_client_without_certificate_stays_out),
+        TLS_TEST(a_route_can_ask_for_a_certificate),
+        TLS_TEST(a_foreign_chain_is_refused),
+        TLS_TEST(a_chain_too_long_is_told_so),
+        TLS_TEST(only_new_versions_are_spoken),
+        TLS_TEST(the_verdict_is_kept_until_trust_changes),
+        TLS_TEST(sessions_resume_with_the_chain),
+        TLS_TEST(a_resumed_session_is_judged_too),
+        TLS_TEST(replicas_share_the_ticket_key),
+        TLS_TEST(files_are_read_again),
+        TLS_TEST(changed_files_are_noticed),
+        TLS_TEST(bad_files_are_named),
+        TLS_TEST(a_large_body_is_refused_early),
+        TLS_TEST(a_stalled_handshake_is_cut),
+        TLS_TEST(a_stalled_handshake_costs_nothing),
+        TLS_TEST(stopping_ends_stalled_handshakes),
+        TLS_TEST(answers_come_later_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
