@@ -5,7 +5,6 @@
 
 #include "kafka_internal.h"
 
-#define DEFAULT_TRANSACTION_MS 10000
 #define DEFAULT_QUEUE_KBYTES   32768
 #define DEFAULT_QUEUE_MESSAGES 100000
 #define SOCKET_TIMEOUT_LESS_MS 500 /* librdkafka asks for at least 100 below the transaction's */
@@ -36,7 +35,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 
 static void set_all(struct kafka_settings *s, const struct kafka_txn_config *txn)
 {
-    int timeout_ms = kafka_int_or(txn->transaction_timeout_ms, DEFAULT_TRANSACTION_MS);
+    int timeout_ms = kafka_int_or(txn->transaction_timeout_ms, KAFKA_TRANSACTION_MS);
     kafka_set(s, "transactional.id", txn->transactional_id);
     kafka_set_int(s, "transaction.timeout.ms", timeout_ms);
     kafka_set_int(s, "message.timeout.ms", timeout_ms);

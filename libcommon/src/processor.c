@@ -255,6 +255,27 @@ static void pause_until(struct processor *p, int64_t at_ms)
     (void)nanosleep(&ts, NULL);
 }
 
+/* An error: the clients must be rebuilt. */
+static err_t recover(struct processor *p)
+{
+    if (proc_mono(p) < p->retry_at_ms) {
+        pause_until(p, p->retry_at_ms);
+        return ERR_OK;
+    }
+    if (!p->pending_ended) {
+        err_t e = proc_end_pending(p);
+        if (e == ERR_BUSY) {
+            proc_back_off(p, "offsets", e);
+            return ERR_OK;
+        }
+        if (e != ERR_OK) {
+            return e;
+        }
+    }
+    recovery_step(p, backlog_total(p) > 0 ? 0 : IDLE_POLL_MS / 2);
+    return ERR_OK;
+}
+
 static void turn(struct processor *p)
 {
     if (p->consumer == NULL) {
@@ -275,10 +296,10 @@ static void turn(struct processor *p)
     }
     recovery_patrol(p);
     if (recovery_needed(p)) {
-        if (proc_mono(p) >= p->retry_at_ms) {
-            recovery_step(p, backlog_total(p) > 0 ? 0 : IDLE_POLL_MS / 2);
-        } else {
-            pause_until(p, p->retry_at_ms);
+        e = recover(p);
+        if (e != ERR_OK) {
+            rebuild(p, "takeover", e);
+            return;
         }
     }
     if (round_due(p)) {
@@ -331,6 +352,8 @@ static void defaults(struct processor_options *o)
     o->batch_max = o->batch_max ? o->batch_max : PROC_BATCH_DEFAULT;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     o->workers = o->workers ? o->workers : cores > 0 ? (unsigned)cores : 1;
+    o->transaction_timeout_ms =
+        o->transaction_timeout_ms ? o->transaction_timeout_ms : KAFKA_TRANSACTION_MS;
     o->transaction_spacing_ms =
         o->transaction_spacing_ms ? o->transaction_spacing_ms : SPACING_DEFAULT_MS;
 }

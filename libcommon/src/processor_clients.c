@@ -3,8 +3,10 @@
 
 #include "common/log.h"
 
-#define INIT_TIMEOUT_MS   30000
-#define READ_AHEAD_KBYTES 98304 /* of state: more than a rebuild applies in a second */
+#define INIT_TIMEOUT_MS    30000
+#define ABORT_TIMEOUT_MS   10000
+#define OFFSETS_TIMEOUT_MS 2000
+#define READ_AHEAD_KBYTES  98304 /* of state: more than a rebuild applies in a second */
 
 /* ---- the assignment: called inside kafka_consumer_poll, so never while a transaction is open ----
  */
@@ -63,6 +65,7 @@ static struct kafka_config kafka_config_of(struct processor *p)
 void proc_clients_drop(struct processor *p)
 {
     proc_drop_parts(p);
+    p->pending_ended = false;
     kafka_batch_clear(&p->batch);
     kafka_consumer_free(TAKE(p->consumer));
     kafka_txn_free(TAKE(p->txn));
@@ -112,5 +115,34 @@ err_t proc_clients_make(struct processor *p)
     if (e != ERR_OK) {
         proc_clients_drop(p);
     }
+    return e;
+}
+
+static err_t abort_transaction(struct processor *p)
+{
+    int64_t deadline = proc_mono(p) + ABORT_TIMEOUT_MS;
+    for (;;) {
+        err_t e = kafka_txn_abort(p->txn, proc_patience(p, deadline));
+        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
+            return e;
+        }
+    }
+}
+
+err_t proc_end_pending(struct processor *p)
+{
+    /* Of a topic that the group never reads by its offsets: whatever becomes of it, it says
+     * nothing. */
+    const struct kafka_offset nothing = {p->app->state_topic, p->parts[0].number, 0};
+    err_t e = kafka_txn_begin(p->txn);
+    if (e != ERR_OK) {
+        return e;
+    }
+    err_t sent = kafka_txn_send_offsets(p->txn, &nothing, 1, p->consumer, OFFSETS_TIMEOUT_MS);
+    e = abort_transaction(p);
+    if (e == ERR_OK && sent != ERR_OK) {
+        return ERR_BUSY;
+    }
+    p->pending_ended = e == ERR_OK;
     return e;
 }

@@ -6,6 +6,7 @@
  * - processor_clients.c: the Kafka clients, the assignment
  * - processor_recovery.c: the one way a partition becomes live (stable offsets, end of the log,
  *   catch up, seek)
+ * - processor_watch.c: a view that was lost, a recovery that is held back
  * - processor_resume.c: where the requests of a partition go on
  * - processor_round.c: decode, verify, load, decide, sign, finish
  * - processor_commit.c: the transaction, then view and replies
@@ -129,7 +130,7 @@ struct work {
 struct processor_metrics {
     struct metric *requests, *rounds, *dead_letters, *recoveries, *records_read, *rebuilds,
         *replies_lost;
-    struct metric *partitions_live, *partitions_assigned, *backlog;
+    struct metric *partitions_live, *partitions_assigned, *backlog, *held_back;
     struct metric_histogram *decide_seconds, *commit_seconds, *view_seconds;
     struct metrics *own; /* registry that stands in when the caller keeps none */
 };
@@ -177,6 +178,7 @@ struct processor {
     struct kafka_txn *txn;
     struct kafka_reader *reader;
 
+    bool pending_ended; /* proc_end_pending has succeeded with this producer */
     struct part *parts; /* the assignment */
     unsigned part_count;
     unsigned first_part; /* whose turn it is to be served first */
@@ -191,9 +193,10 @@ struct processor {
     unsigned topic_count;
     int32_t request_partitions; /* of the request topic; 0: not known yet */
 
-    int64_t next_begin_ms; /* mono: no transaction begins before, unless a batch is full */
-    int64_t retry_at_ms;   /* mono: something was away; nothing is tried before */
-    int64_t patrol_at_ms;  /* mono: the marks of live partitions are looked at then */
+    int64_t next_begin_ms;   /* mono: no transaction begins before, unless a batch is full */
+    int64_t retry_at_ms;     /* mono: something was away; nothing is tried before */
+    int64_t patrol_at_ms;    /* mono: the marks of live partitions are looked at then */
+    int64_t tell_held_at_ms; /* mono: not told before that a recovery is held back */
     struct backoff back_off;
 };
 
@@ -232,6 +235,15 @@ unsigned proc_project(struct processor *p, struct projection *items, unsigned n,
 err_t proc_clients_make(struct processor *p) MUST_USE;
 /* Without farewell; the assignment goes with them. */
 void proc_clients_drop(struct processor *p);
+/*
+ * Once per producer, when there is an assignment and before anything is recovered or committed: a
+ * transaction on the group's offsets that is aborted. The claim has ended the predecessor's
+ * transaction, but a broker may have lost its end on the way to the offsets (KAFKA-20734). They
+ * would stay pending, and the next commit of this producer would make them count, for requests
+ * whose outcome is gone. ERR_BUSY: the group is being rebalanced, again after a poll; any other:
+ * the clients must be rebuilt.
+ */
+err_t proc_end_pending(struct processor *p) MUST_USE;
 void proc_drop_parts(struct processor *p); /* forget the assignment, with all that waits for it */
 
 /* processor_work.c */
@@ -268,10 +280,16 @@ err_t proc_partitions(struct processor *p, const char *topic, int32_t *ret) MUST
  * log. */
 void recovery_step(struct processor *p, int may_wait_ms);
 bool recovery_needed(const struct processor *p);
+void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
+
+/* processor_watch.c */
 /* Every second: a live partition whose view shows another mark than the one held (Redis was flushed
  * or failed over) falls behind, also when no request comes that would notice. */
 void recovery_patrol(struct processor *p);
-void recovery_drop(struct processor *p); /* the assignment changed or the clients go: start over */
+/* A partition that recovers has waited since `since_ms` (mono) for what an open transaction holds
+ * back. Longer than any transaction lives by itself: told, again and again, for the operator. */
+void held_back(struct processor *p, const char *topic, int32_t partition, int64_t since_ms);
+void held_back_no_more(struct processor *p);
 
 /* processor_resume.c */
 /* Remembers the newest request that one of these state records came from. */

@@ -31,6 +31,9 @@ struct processor_metrics *processor_metrics_new(struct metrics *registry, const 
                       "Partitions of this member; -1 without a group.", labels);
     m->backlog = metrics_gauge(registry, "fleetseal_processor_backlog",
                                "Requests fetched and not yet decided.", labels);
+    m->held_back = metrics_gauge(
+        registry, "fleetseal_processor_held_back_seconds",
+        "How long an open transaction has held back a partition that is to become live.", labels);
     m->decide_seconds =
         metrics_histogram(registry, "fleetseal_processor_decide_seconds",
                           "Load, verify, decide and sign of one round.", labels, METRIC_SECONDS);

@@ -17,7 +17,6 @@
 #include "common/log.h"
 
 #define COMMITTED_TIMEOUT_MS 500
-#define PATROL_MS            1000 /* between two looks at the marks of live partitions */
 #define WATERMARK_TIMEOUT_MS 2000
 #define READ_MAX             4000 /* records per step: some tens of milliseconds */
 /* Read at a time: what is read ahead of a few is soon at its end, where a look at the read-ahead of
@@ -43,8 +42,9 @@ struct recovering {
     char log[VIEW_LOG_ID_MAX];
     int64_t last_input;    /* newest request that a state record came from, when it is needed; -1 */
     struct view_mark mark; /* of the view, once the apply calls under way are answered */
-    bool anew;             /* the view is built from nothing: readers wait for view_whole */
-    bool reading;          /* the reader runs for it */
+    int64_t short_since_ms; /* mono: the log ends before high_watermark, since then; or -1 */
+    bool anew;              /* the view is built from nothing: readers wait for view_whole */
+    bool reading;           /* the reader runs for it */
 };
 
 struct recovery {
@@ -56,31 +56,6 @@ struct recovery {
     int64_t started_ms;
     uint64_t records;
 };
-
-void recovery_patrol(struct processor *p)
-{
-    int64_t now_ms = proc_mono(p);
-    if (now_ms < p->patrol_at_ms) {
-        return;
-    }
-    p->patrol_at_ms = now_ms + PATROL_MS;
-    for (unsigned i = 0; i < p->part_count; i++) {
-        struct part *part = &p->parts[i];
-        struct view_mark mark = VIEW_MARK_NONE;
-        if (part->state != PART_LIVE) {
-            continue;
-        }
-        err_t e = view_mark_read(p->redis, p->app->view_letter, part->number, &mark);
-        if (e != ERR_OK) {
-            return; /* Redis is away: the next round, or the next patrol, will see what it holds */
-        }
-        if (!view_mark_eq(&mark, &part->mark)) {
-            log_info(NULL, "view_lost", LOG_STR("app", p->app->name),
-                     LOG_INT("partition", part->number));
-            part->state = PART_BEHIND;
-        }
-    }
-}
 
 bool recovery_needed(const struct processor *p)
 {
@@ -109,6 +84,7 @@ void recovery_drop(struct processor *p)
     free(r->items);
     free(r);
     p->recovery = NULL;
+    held_back_no_more(p);
 }
 
 static void begin(struct processor *p)
@@ -126,8 +102,11 @@ static void begin(struct processor *p)
          * bookkeeping. */
         backlog_clear(&part->backlog);
         part->state = PART_STABLE;
-        r->items[r->count++] = (struct recovering){
-            .part = part, .committed = KAFKA_OFFSET_NONE, .last_input = -1, .mark = VIEW_MARK_NONE};
+        r->items[r->count++] = (struct recovering){.part = part,
+                                                   .committed = KAFKA_OFFSET_NONE,
+                                                   .last_input = -1,
+                                                   .short_since_ms = -1,
+                                                   .mark = VIEW_MARK_NONE};
     }
     p->recovery = r;
 }
@@ -358,6 +337,19 @@ static err_t finish(struct processor *p, struct recovery *r, struct recovering *
     return e;
 }
 
+/* An open transaction ends the readable part early: go on until the end known in step 2 is passed.
+ */
+static err_t take_end(struct processor *p, struct recovery *r, struct recovering *item, int64_t end)
+{
+    if (end >= item->high_watermark) {
+        return finish(p, r, item);
+    }
+    if (item->short_since_ms < 0) {
+        item->short_since_ms = proc_mono(p);
+    }
+    return ERR_OK;
+}
+
 static struct recovering *item_of(struct recovery *r, int32_t partition)
 {
     for (unsigned i = 0; i < r->count; i++) {
@@ -398,9 +390,7 @@ static err_t take_batch(struct processor *p, struct recovery *r)
         if (item->step == STEP_LOG_ID) {
             take_log_id(p, item, m);
         } else if (item->step == STEP_READ && m->eof) {
-            /* An open transaction ends the readable part early: go on until the end known in step 2
-             * is passed. */
-            e = m->offset >= item->high_watermark ? finish(p, r, item) : ERR_OK;
+            e = take_end(p, r, item, m->offset);
         } else if (item->step == STEP_READ) {
             r->records += n;
             metric_add(p->metrics->records_read, n);
@@ -434,6 +424,22 @@ static err_t ask_all(struct processor *p, struct recovery *r)
         }
     }
     return ERR_OK;
+}
+
+/* Whom an open transaction has held back longest: the others of step 1 have not been asked yet. */
+static void tell_held_back(struct processor *p, const struct recovery *r)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        const struct recovering *item = &r->items[i];
+        if (item->step == STEP_COMMITTED) {
+            held_back(p, p->app->request_topic, item->part->number, r->started_ms);
+            return;
+        }
+        if (item->step == STEP_READ && item->short_since_ms >= 0) {
+            held_back(p, p->app->state_topic, item->part->number, item->short_since_ms);
+            return;
+        }
+    }
 }
 
 static bool all_done(const struct recovery *r)
@@ -481,6 +487,7 @@ void recovery_step(struct processor *p, int may_wait_ms)
         proc_back_off(p, "recovery", e);
         return;
     }
+    tell_held_back(p, r);
     if (all_done(r)) {
         metric_inc(p->metrics->recoveries);
         log_info(NULL, "partitions_live", LOG_STR("app", p->app->name),

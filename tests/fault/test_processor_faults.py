@@ -2,6 +2,7 @@
 
 import json
 
+import confluent_kafka
 import harness
 import owner_rig
 import pytest
@@ -48,18 +49,42 @@ def test_killed_twice_in_a_row(rig, reference, step):
 
 
 def test_a_hung_owner_whose_offsets_are_handed_over_is_waited_for(rig, reference):
-    """It wakes inside the transaction timeout, when another already has its partitions: what it commits then counts."""
+    """It wakes inside the transaction timeout, when another already has its partitions: what it commits then counts.
+    One that waits for longer than its own transactions may last says so, for an operator."""
     rig.produce(REQUESTS)
     old = rig.owner("--stop", "offsets-sent:2", transaction_ms=40000)
     await_stop(old)
-    new = rig.owner(instance="owner-1")
-    new.wait_for_log(30, event="partitions_assigned", partitions=owner_rig.PARTITIONS)
+    new = rig.owner(instance="owner-1", transaction_ms=2000)
+    told = new.wait_for_log(30, event="recovery_held_back")[0]
+    assert told["topic"] == f"{rig.prefix}.requests" and told["partition"] in range(owner_rig.PARTITIONS)
+    assert 6000 <= told["waited_ms"] < 20000
     assert new.logs(event="partitions_live") == [], "it must wait for the transaction that is open on its partitions"
     old.resume()
     rig.settle(REQUESTS, owners=[old, new])
     assert old.logs(event="clients_rebuilt", at="commit") == [], "the commit was to succeed"
     old.stop()
     new.stop()
+    rig.check(reference)
+
+
+def test_a_log_that_ends_in_an_open_transaction_is_waited_for(rig, reference):
+    """Whoever left it open: the partition is not live before it has ended, and says whose end it waits for."""
+    state = f"{rig.prefix}.state"
+    stranger = confluent_kafka.Producer(
+        {"bootstrap.servers": rig.kafka.brokers, "transactional.id": f"{rig.prefix}.stranger", "linger.ms": 0}
+    )
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce(state, b"never committed", key=b"k-of-nobody", partition=2)
+    assert stranger.flush(30) == 0
+    rig.produce(REQUESTS)
+    owner = rig.owner(transaction_ms=2000)
+    told = owner.wait_for_log(30, event="recovery_held_back")[0]
+    assert (told["topic"], told["partition"]) == (state, 2)
+    assert owner.logs(event="partitions_live") == []
+    stranger.abort_transaction(30)
+    rig.settle(REQUESTS, owners=[owner])
+    owner.stop()
     rig.check(reference)
 
 

@@ -25,13 +25,16 @@
 
 #include "common/kafka_common.h"
 
+#define KAFKA_TRANSACTION_MS 10000 /* the default of transaction_timeout_ms */
+
 struct kafka_txn;
 struct kafka_consumer;
 
 struct kafka_txn_config {
     const char
         *transactional_id; /* stable: <service>-<ordinal>; the newest holder fences the others */
-    int transaction_timeout_ms; /* 0: 10000. The broker aborts a silent transaction after it */
+    int transaction_timeout_ms; /* 0: KAFKA_TRANSACTION_MS. The broker aborts a silent transaction
+                                   after it */
     int linger_ms;              /* 0 is fine: commit flushes */
     int queue_max_kbytes;       /* 0: 32768 */
     int queue_max_messages;     /* 0: 100000 */

@@ -178,7 +178,7 @@ struct processor_options {
     unsigned
         transaction_spacing_ms;      /* least time from a commit to the next begin unless a batch is
                                         full; longer (up to 200) when the round took longer; 0: 20 */
-    unsigned transaction_timeout_ms; /* 0: 10000 */
+    unsigned transaction_timeout_ms; /* 0: KAFKA_TRANSACTION_MS */
     unsigned session_timeout_ms;     /* 0: 30000 */
     unsigned workers;                /* verify/sign threads; 0: number of cores */
     struct metrics *metrics;         /* NULL: none are kept; borrowed until processor_free */
