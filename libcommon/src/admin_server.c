@@ -69,12 +69,21 @@ err_t admin_server_start(const struct admin_server_options *options,
 {
     struct admin_server *server = xcalloc(1, sizeof *server);
     server->options = *options;
-    server->routes[0] = (struct http_route){
-        .method = HTTP_GET, .pattern = "/healthz", .handler = healthz, .ctx = server};
-    server->routes[1] = (struct http_route){
-        .method = HTTP_GET, .pattern = "/readyz", .handler = readyz, .ctx = server};
-    server->routes[2] = (struct http_route){
-        .method = HTTP_GET, .pattern = "/metrics", .handler = show_metrics, .ctx = server};
+    server->routes[0] = (struct http_route){.method = HTTP_GET,
+                                            .pattern = "/healthz",
+                                            .handler = healthz,
+                                            .ctx = server,
+                                            .query = HTTP_QUERY_ANY};
+    server->routes[1] = (struct http_route){.method = HTTP_GET,
+                                            .pattern = "/readyz",
+                                            .handler = readyz,
+                                            .ctx = server,
+                                            .query = HTTP_QUERY_ANY};
+    server->routes[2] = (struct http_route){.method = HTTP_GET,
+                                            .pattern = "/metrics",
+                                            .handler = show_metrics,
+                                            .ctx = server,
+                                            .query = HTTP_QUERY_ANY};
     struct http_server_options http = http_server_options_default();
     http.name = "admin";
     http.listen = &options->listen;

@@ -77,10 +77,11 @@ static bool parse_length(struct span s, uint64_t *ret_length)
 
 static void note_single(struct http_framing *framing, struct span name)
 {
-    for (unsigned i = 0; i < SINGLE_HEADERS; i++) {
-        if (named(name, single_headers[i])) {
+    for (unsigned i = 0; i <= SINGLE_HEADERS; i++) {
+        const char *single = i < SINGLE_HEADERS ? single_headers[i] : framing->own_single;
+        if (single != NULL && named(name, single)) {
             if ((framing->singles & (1U << i)) != 0) {
-                framing->repeated = single_headers[i];
+                framing->repeated = single;
             }
             framing->singles |= 1U << i;
         }

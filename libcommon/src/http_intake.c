@@ -123,6 +123,26 @@ static struct http_response *wrong_method(const struct http_request *req)
     return response;
 }
 
+static struct http_response *check_query(struct http_request *req)
+{
+    const char *taken = req->match.route->query;
+    struct fault fault = {0};
+    for (size_t i = 0; i < req->query.count; i++) {
+        const char *name = req->query.pairs[i].name;
+        if (taken == NULL) {
+            (void)fault_set(&fault, ERR_INVALID, "unknown_field", name,
+                            "this path takes no query parameter");
+            return http_response_fault(ERR_INVALID, &fault);
+        }
+        if (strcmp(taken, HTTP_QUERY_ANY) != 0 && strcmp(taken, name) != 0) {
+            (void)fault_set(&fault, ERR_INVALID, "unknown_field", name,
+                            "the only query parameter here is %s", taken);
+            return http_response_fault(ERR_INVALID, &fault);
+        }
+    }
+    return NULL;
+}
+
 static struct http_response *check_route(struct http_request *req)
 {
     const struct http_server_options *options = &req->server->options;
@@ -205,7 +225,8 @@ static void note_traceparent(struct http_request *req)
 static struct http_response *check_headers(struct http_request *req)
 {
     static struct http_response *(*const checks[])(struct http_request *) = {
-        check_framing, check_peer, check_target, check_route, check_body, check_admission,
+        check_framing, check_peer, check_target,    check_route,
+        check_query,   check_body, check_admission,
     };
     note_traceparent(req);
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {

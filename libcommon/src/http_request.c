@@ -21,6 +21,7 @@ struct http_request *http_request_new(struct http_conn *conn, struct MHD_Connect
     req->conn = conn;
     req->mhd = mhd;
     req->method = HTTP_METHOD_COUNT_;
+    req->framing.own_single = conn->server->options.single_header;
     req->started_us = http_now_us();
     req->raw_target = span_str(target != NULL ? target : "");
     const size_t len = req->raw_target.len;

@@ -10,12 +10,13 @@
 #include "proto/topics.h"
 #include "write.h"
 
-#define ROUTES_MAX    64
-#define KAFKA_WAIT_MS 30000
-#define PENDING_MAX   16384
-#define BODY_MEMORY   ((size_t)128 * 1024 * 1024)
-#define BODY_DEPTH    8
-#define FLUSH_MS      2000
+#define ROUTES_MAX       64
+#define KAFKA_WAIT_MS    30000
+#define PENDING_MAX      16384
+#define BODY_MEMORY      ((size_t)128 * 1024 * 1024)
+#define BODY_DEPTH       8
+#define DOMAIN_PARAMETER "DomainUID"
+#define FLUSH_MS         2000
 
 struct door_service {
     struct door door;
@@ -86,16 +87,25 @@ static err_t read_body(struct exchange *x, struct fault *fault)
     return err == ERR_TOO_LARGE && fault->field[0] != '\0' ? ERR_INVALID : err;
 }
 
-/* A CSV has no member for it: there it is a query parameter. "": none. */
-static const char *named_domain(const struct exchange *x)
+/* A CSV has no member for it: there, and only there, it is a query parameter. "": none. */
+static err_t named_domain(const struct exchange *x, const char **ret, struct fault *fault)
 {
-    const char *query = api_is_csv(x) ? http_request_query(x->req, "DomainUID") : NULL;
-    return query != NULL ? query : ((const struct api_body *)x->body)->domain_uid;
+    const char *query = http_request_query(x->req, DOMAIN_PARAMETER);
+    if (query != NULL && !api_is_csv(x)) {
+        return fault_set(fault, ERR_INVALID, "unknown_field", DOMAIN_PARAMETER,
+                         "a JSON body names it itself");
+    }
+    *ret = query != NULL ? query : ((const struct api_body *)x->body)->domain_uid;
+    return ERR_OK;
 }
 
 static err_t choose_domain(struct exchange *x, struct fault *fault)
 {
-    const char *named = named_domain(x);
+    const char *named = "";
+    err_t err = named_domain(x, &named, fault);
+    if (err != ERR_OK) {
+        return err;
+    }
     if (named[0] != '\0' && !registry_uuid_valid(named)) {
         return fault_set(fault, ERR_INVALID, "validation_error", "DomainUID",
                          "must be a lower-case UUID");
@@ -180,8 +190,10 @@ static void on_access(void *ctx, const struct http_request *req, const struct ht
 
 static void add_routes(struct door_service *d)
 {
-    d->routes[d->route_count++] = (struct http_route){
-        .method = HTTP_GET, .pattern = "/openapi.yaml", .handler = serve_description};
+    d->routes[d->route_count++] = (struct http_route){.method = HTTP_GET,
+                                                      .pattern = "/openapi.yaml",
+                                                      .handler = serve_description,
+                                                      .query = HTTP_QUERY_ANY};
     for (size_t i = 0; i < api_calls_count; i++) {
         for (const struct api_call *call = api_calls[i]; call->path != NULL; call++) {
             d->routes[d->route_count++] = (struct http_route){
@@ -192,6 +204,7 @@ static void add_routes(struct door_service *d)
                 .content_type =
                     call->max_csv > 0 ? "application/json, text/csv" : "application/json",
                 .ctx = d,
+                .query = call->max_csv > 0 ? DOMAIN_PARAMETER : NULL,
             };
         }
     }

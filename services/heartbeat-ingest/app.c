@@ -111,6 +111,7 @@ static err_t open_door(struct app *app, struct fault *fault)
     options.tls_key_file = config->tls_key;
     options.ticket_key_file = config->ticket_key[0] ? config->ticket_key : NULL;
     options.ticket_lifetime_s = (uint32_t)(config->ticket_lifetime_ms / 1000);
+    options.single_header = DEVICE_SIGNATURE_HEADER;
     options.client_cert = HTTP_CLIENT_CERT_REQUIRE;
     options.verify = verify;
     options.free_identity = free;

@@ -252,6 +252,13 @@ def test_a_csv_names_its_domain(gateway):
     check_error(add(gateway.operator, None), 400, "missing_field", "DomainUID")
     check_error(add(gateway.operator, NOBODY), 404, "not_found", "DomainUID")
     assert client.ok("/v1/device/whitelist/list")["data"] == []
+    json_body = {"Devices": [{"RoTPublicUID": UID_1}]}
+    for path, query, field in (
+        ("/v1/device/whitelist/add", f"?DomainUID={domain}", "DomainUID"),
+        ("/v1/device/whitelist/add", "?domainUID=x", "domainUID"),
+        ("/v1/domain/get", f"?DomainUID={domain}", "DomainUID"),
+    ):
+        check_error(client.post(path, json_body if "add" in path else {}, query=query), 400, "unknown_field", field)
     for caller, named, added in ((client, domain, 1), (gateway.operator, domain, 0), (client, None, 0)):
         assert add(caller, named).json() == {"Added": added, "Unchanged": 1 - added}
 

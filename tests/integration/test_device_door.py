@@ -442,6 +442,21 @@ def test_signature_header_of_another_form(door, rig, value):
 
 
 @pytest.mark.parametrize("exchange", SIGNED)
+def test_with_two_signatures(door, rig, exchange):
+    """Which one counts must not depend on who reads: whatever stands between the device and the door could take the other."""
+    device = rig.device()
+    payload = json.dumps(payload_of(device, exchange)).encode()
+    headers = [*device.signature(exchange, payload).items(), ("fleetseal-signature", "v1 1 AAAA")]
+    assert_error(device.post(f"/v1/device/{exchange}", payload, headers), 400, "bad_request", "Fleetseal-Signature")
+
+
+def test_with_a_query(door, rig):
+    device = rig.device()
+    answer = device.post("/v1/device/heartbeat?verbose=1", {"sequence": "1"})
+    assert_error(answer, 400, "unknown_field", "verbose")
+
+
+@pytest.mark.parametrize("exchange", SIGNED)
 def test_without_signature(door, rig, exchange):
     device = rig.device()
     answer = device.post(f"/v1/device/{exchange}", payload_of(device, exchange))

@@ -104,7 +104,7 @@ class Device:
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"POST {path} HTTP/1.1", "Host: door", f"Content-Length: {len(body)}"]
         lines += [f"Content-Type: {content_type}"] if content_type else []
-        lines += [f"{k}: {v}" for k, v in dict(headers).items()]
+        lines += [f"{k}: {v}" for k, v in (headers.items() if isinstance(headers, dict) else headers)]
         answer = self.send("\r\n".join([*lines, "", ""]).encode() + body)
         if answer is not None:
             problems = DESCRIPTION.answer_problems(path, answer.status, answer.headers, answer.body)

@@ -13,8 +13,9 @@
 #include "common/err.h"
 #include "common/http_request.h"
 
-/* Start from zeros. */
+/* Start from zeros, but for `own_single`. */
 struct http_framing {
+    const char *own_single; /* one more header that must not come twice; NULL: none */
     unsigned hosts;
     unsigned lengths;
     unsigned encodings;

@@ -26,6 +26,8 @@ enum http_route_flag {
     HTTP_ROUTE_CLIENT_CERT = 1 << 0, /* without a client certificate: 401 no_certificate */
 };
 
+#define HTTP_QUERY_ANY "*" /* what nobody asks for is ignored */
+
 typedef void (*http_handler_fn)(struct http_request *req, void *ctx);
 
 /* One row of the routing table. Case matters. HEAD is served by the row of GET, OPTIONS by the
@@ -37,6 +39,8 @@ struct http_route {
     http_handler_fn handler;
     size_t max_body;          /* bytes; 0: the route takes no body */
     const char *content_type; /* of bodies, several with commas; NULL: anything */
+    /* The one query parameter it takes, others are refused; NULL: none; HTTP_QUERY_ANY */
+    const char *query;
     void *ctx;
 };
 
@@ -111,6 +115,9 @@ struct http_server_options {
     uint32_t connections_per_address_max; /* IPv6: per /64; 0: no limit (behind one NAT) */
     uint32_t accept_rate;                 /* new connections per second; 0: no limit */
     uint32_t accept_burst;
+    /* A header that must not come twice, besides Authorization and what HTTP has of that kind; a
+     * constant; NULL: no more. */
+    const char *single_header;
     size_t connection_memory;   /* bytes per connection for headers and read buffer */
     size_t body_memory;         /* bytes of all request bodies together; over it 503 */
     uint32_t header_timeout_ms; /* handshake and headers together */

@@ -160,6 +160,7 @@ static inline void rig_init(struct rig *rig)
     rig->later_deadline_ms = 60000;
     rig->options = http_server_options_default();
     rig->options.name = "test";
+    rig->options.single_header = "X-Seal";
     rig->options.listen = listen;
     rig->options.listen_count = 1;
     rig->options.metrics = rig->metrics;
@@ -173,14 +174,18 @@ static inline void rig_start(struct rig *rig)
 {
     struct http_route *routes = xcalloc(8, sizeof *routes);
     size_t n = 0;
-    routes[n++] = (struct http_route){
-        .method = HTTP_GET, .pattern = "/v1/things/{id}", .handler = handle_thing, .ctx = rig};
+    routes[n++] = (struct http_route){.method = HTTP_GET,
+                                      .pattern = "/v1/things/{id}",
+                                      .handler = handle_thing,
+                                      .ctx = rig,
+                                      .query = "colour"};
     routes[n++] = (struct http_route){.method = HTTP_POST,
                                       .pattern = "/v1/echo",
                                       .handler = handle_echo,
                                       .ctx = rig,
                                       .max_body = 1024,
-                                      .content_type = "application/json"};
+                                      .content_type = "application/json",
+                                      .query = HTTP_QUERY_ANY};
     routes[n++] = (struct http_route){.method = HTTP_POST,
                                       .pattern = "/v1/later",
                                       .handler = handle_later,
