@@ -30,10 +30,12 @@
 #include "common/redis.h"
 
 #define PROC_BATCH_DEFAULT   1000
-#define PROC_BACKLOG_BATCHES 3    /* a partition is paused above this many batches waiting */
-#define PROC_POLL_MAX        1000 /* messages taken from the client at once */
-#define PROC_TOPICS_MAX      32
-#define PROC_APPLY_BYTES     ((size_t)4 << 20) /* of records in one view call */
+#define PROC_BACKLOG_BATCHES 3 /* a partition is paused above this many batches waiting */
+/* A partition is paused above its share of this, too, of what all of them hold in memory. */
+#define PROC_BACKLOG_BYTES ((size_t)192 << 20)
+#define PROC_POLL_MAX      1000 /* messages taken from the client at once */
+#define PROC_TOPICS_MAX    32
+#define PROC_APPLY_BYTES   ((size_t)4 << 20) /* of records in one view call */
 
 /*
  * States of a partition. Only PART_LIVE decides; every other state leads back to it by
@@ -52,6 +54,7 @@ enum part_state {
 struct backlog {
     struct work **items; /* ring */
     unsigned head, len, capacity;
+    size_t bytes; /* of the works in it, messages included */
 };
 
 struct part {

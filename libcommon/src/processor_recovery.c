@@ -12,50 +12,19 @@
  * records below (2). Works in bounded steps, so that live partitions and the group membership go on
  * meanwhile.
  */
-#include "processor_internal.h"
+#include "processor_recovery.h"
 
 #include "common/log.h"
 
 #define COMMITTED_TIMEOUT_MS 500
+#define COMMITTED_GLANCE_MS  100 /* the same beside live partitions */
+#define COMMITTED_PAUSE_MS   500
+#define DROP_STEPS           16 /* pages of a view that is dropped, in one step of the recovery */
 #define WATERMARK_TIMEOUT_MS 2000
 #define READ_MAX             4000 /* records per step: some tens of milliseconds */
 /* Read at a time: what is read ahead of a few is soon at its end, where a look at the read-ahead of
  * all would be put off (kafka_internal.h). */
 #define READ_PARTITIONS 3
-#define APPLY_DEPTH     8 /* apply calls under way, so that Redis and this thread work at once */
-#define LOG_ID_KEY      "#log"
-
-enum step {
-    STEP_COMMITTED, /* 1 */
-    STEP_WATERMARK, /* 2 */
-    STEP_LOG_ID,    /* 3: the first record of the state partition names the log */
-    STEP_QUEUED,    /* its turn to be read has not come */
-    STEP_READ,      /* 4 */
-    STEP_DONE,
-};
-
-struct recovering {
-    struct part *part;
-    enum step step;
-    int64_t committed; /* or KAFKA_OFFSET_NONE */
-    int64_t high_watermark;
-    char log[VIEW_LOG_ID_MAX];
-    int64_t last_input;    /* newest request that a state record came from, when it is needed; -1 */
-    struct view_mark mark; /* of the view, once the apply calls under way are answered */
-    int64_t short_since_ms; /* mono: the log ends before high_watermark, since then; or -1 */
-    bool anew;              /* the view is built from nothing: readers wait for view_whole */
-    bool reading;           /* the reader runs for it */
-};
-
-struct recovery {
-    struct recovering *items;
-    unsigned count;
-    struct kafka_batch batch;
-    struct recovering *owed[APPLY_DEPTH]; /* whose apply calls are under way, oldest first */
-    unsigned owed_count;
-    int64_t started_ms;
-    uint64_t records;
-};
 
 bool recovery_needed(const struct processor *p)
 {
@@ -81,10 +50,21 @@ void recovery_drop(struct processor *p)
     }
     redis_abandon(p->recovery_redis);
     kafka_batch_deinit(&r->batch);
+    free(r->drop.resets);
     free(r->items);
     free(r);
     p->recovery = NULL;
     held_back_no_more(p);
+}
+
+static struct recovering *item_of(struct recovery *r, int32_t partition)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->items[i].part->number == partition) {
+            return &r->items[i];
+        }
+    }
+    return NULL;
 }
 
 static void begin(struct processor *p)
@@ -93,30 +73,58 @@ static void begin(struct processor *p)
     r->items = xcalloc(p->part_count, sizeof *r->items);
     r->started_ms = proc_mono(p);
     kafka_batch_init(&r->batch, READ_MAX);
+    p->recovery = r;
+}
+
+/* Partitions that are not live and not under way: all at first, later what falls behind while
+ * another is held back. */
+static void join(struct processor *p, struct recovery *r)
+{
     for (unsigned i = 0; i < p->part_count; i++) {
         struct part *part = &p->parts[i];
-        if (part->state == PART_LIVE || part->state == PART_BROKEN) {
+        struct recovering *item = item_of(r, part->number);
+        if (part->state == PART_LIVE || part->state == PART_BROKEN ||
+            (item != NULL && item->step != STEP_DONE)) {
             continue;
         }
         /* What was fetched before is fetched again from the committed offset: one path, no second
          * bookkeeping. */
         backlog_clear(&part->backlog);
         part->state = PART_STABLE;
-        r->items[r->count++] = (struct recovering){.part = part,
-                                                   .committed = KAFKA_OFFSET_NONE,
-                                                   .last_input = -1,
-                                                   .short_since_ms = -1,
-                                                   .mark = VIEW_MARK_NONE};
+        item = item != NULL ? item : &r->items[r->count++];
+        *item = (struct recovering){.part = part,
+                                    .committed = KAFKA_OFFSET_NONE,
+                                    .last_input = -1,
+                                    .since_ms = proc_mono(p),
+                                    .short_since_ms = -1,
+                                    .mark = VIEW_MARK_NONE};
     }
-    p->recovery = r;
 }
 
 /* ---- 1 and 2 ---- */
 
+static bool any_live(const struct processor *p)
+{
+    for (unsigned i = 0; i < p->part_count; i++) {
+        if (p->parts[i].state == PART_LIVE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ERR_TIMEOUT: a transaction is open on it, or Kafka does not answer. Live partitions are not to
+ * wait for it. */
 static err_t step_committed(struct processor *p, struct recovering *item)
 {
+    bool alone = !any_live(p);
     err_t e = kafka_consumer_committed(p->consumer, p->app->request_topic, item->part->number,
-                                       COMMITTED_TIMEOUT_MS, &item->committed);
+                                       alone ? COMMITTED_TIMEOUT_MS : COMMITTED_GLANCE_MS,
+                                       &item->committed);
+    item->stuck = e == ERR_TIMEOUT;
+    if (e == ERR_TIMEOUT && !alone) {
+        item->ask_at_ms = proc_mono(p) + COMMITTED_PAUSE_MS;
+    }
     if (e == ERR_OK) {
         item->part->state = PART_CATCHING_UP;
         item->step = STEP_WATERMARK;
@@ -151,38 +159,58 @@ static bool mark_fits(const struct recovering *item)
            item->mark.offset < item->high_watermark;
 }
 
-/* Drops the views that cannot be continued, all in one pass over the store, once every log id is
- * known. */
-static err_t reset_views(struct processor *p, struct recovery *r)
+/* The views that cannot be continued are dropped, all in one pass over the store; the others are
+ * renewed. */
+static err_t judge_views(struct processor *p, struct recovery *r)
 {
-    struct view_reset *resets = arena_alloc(&p->round.arena, (r->count + 1) * sizeof *resets);
+    struct view_reset *resets = xcalloc(r->count, sizeof *resets);
     unsigned n = 0;
-    for (unsigned i = 0; i < r->count; i++) {
+    err_t e = ERR_OK;
+    for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
         struct recovering *item = &r->items[i];
-        if (item->step == STEP_LOG_ID && item->log[0] != 0 && !mark_fits(item)) {
-            resets[n].partition = item->part->number;
-            memcpy(resets[n++].log, item->log, sizeof item->log);
-            memcpy(item->mark.log, item->log, sizeof item->log);
-            item->mark.offset = -1;
-            item->anew = true;
+        if (item->step != STEP_LOG_ID || item->log[0] == 0) {
+            continue;
         }
+        item->step = STEP_QUEUED;
+        if (mark_fits(item)) {
+            e = view_renew(p->recovery_redis, p->app->view_letter, item->part->number, item->log);
+            continue;
+        }
+        resets[n].partition = item->part->number;
+        memcpy(resets[n].log, item->log, sizeof item->log);
+        memcpy(resets[n++].seen, item->mark.gen, sizeof item->mark.gen);
+        memcpy(item->mark.log, item->log, sizeof item->log);
+        item->mark.offset = -1;
+        item->anew = true;
+        item->step = STEP_DROPPED;
     }
-    if (n == 0) {
-        return ERR_OK;
+    if (e != ERR_OK || n == 0) {
+        free(resets);
+        return e;
     }
     log_info(NULL, "view_dropped", LOG_STR("app", p->app->name), LOG_UINT("partitions", n));
-    return view_reset(p->recovery_redis, p->app->view_letter, resets, n);
+    e = view_drop_begin(p->recovery_redis, p->app->view_letter, resets, n, &r->drop);
+    return e; /* the resets are the drop's */
 }
 
-static err_t queue_reading(struct processor *p, struct recovery *r)
+static err_t drop_on(struct processor *p, struct recovery *r)
 {
-    err_t e = reset_views(p, r);
-    for (unsigned i = 0; i < r->count && e == ERR_OK; i++) {
-        if (r->items[i].step == STEP_LOG_ID) {
+    err_t e = ERR_OK;
+    for (unsigned i = 0; i < DROP_STEPS && !r->drop.done && e == ERR_OK; i++) {
+        proc_step(p, "view-dropping");
+        e = view_drop_step(p->recovery_redis, &r->drop);
+    }
+    if (!r->drop.done || e != ERR_OK) {
+        return e;
+    }
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->items[i].step == STEP_DROPPED) {
             r->items[i].step = STEP_QUEUED;
         }
     }
-    return e;
+    free(r->drop.resets);
+    r->drop = (struct view_drop){.count = 0};
+    return ERR_OK;
 }
 
 /* Lets the next ones be read, up to READ_PARTITIONS at a time. */
@@ -190,7 +218,7 @@ static err_t start_reading(struct processor *p, struct recovery *r)
 {
     unsigned running = 0;
     for (unsigned i = 0; i < r->count; i++) {
-        running += r->items[i].step == STEP_READ;
+        running += r->items[i].step == STEP_READ && r->items[i].short_since_ms < 0;
     }
     err_t e = ERR_OK;
     for (unsigned i = 0; i < r->count && running < READ_PARTITIONS && e == ERR_OK; i++) {
@@ -214,167 +242,33 @@ static void take_log_id(struct processor *p, struct recovering *item, const stru
     }
     if (!m->eof && span_eq(m->key, span_str(LOG_ID_KEY)) && proc_log_id(m->value, item->log)) {
         /* It starts again where the view stands; until then nothing more is worth fetching. */
+        item->stuck = false;
         kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
         return;
     }
     log_limited(LOG_LEVEL_ERROR, NULL, "state_partition_without_log_id",
                 LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
                 LOG_STR("remedy", "run fleetseal-topics apply"));
+    item->stuck = true;
     p->retry_at_ms = proc_mono(p) + 1000;
 }
 
-static bool all_log_ids_known(const struct recovery *r)
+/* Nothing more to be waited for before the views are judged together. */
+static bool log_ids_known(const struct recovery *r)
 {
+    bool some = false;
     for (unsigned i = 0; i < r->count; i++) {
         const struct recovering *item = &r->items[i];
-        if (item->step < STEP_LOG_ID || (item->step == STEP_LOG_ID && item->log[0] == 0)) {
+        bool known = item->step == STEP_LOG_ID && item->log[0] != 0;
+        if (item->step <= STEP_LOG_ID && !known && !item->stuck) {
             return false;
         }
+        some |= known;
     }
-    return true;
+    return some;
 }
 
 /* ---- 4 ---- */
-
-/* Takes the answer of the oldest apply call under way. */
-static err_t settle_oldest(struct processor *p, struct recovery *r)
-{
-    struct recovering *item = r->owed[0];
-    struct view_mark mark = VIEW_MARK_NONE;
-    r->owed_count--;
-    memmove(r->owed, r->owed + 1, r->owed_count * sizeof(struct recovering *));
-    err_t e = view_apply_collect(p->recovery_redis, &mark);
-    if (e == ERR_OK && mark.offset > item->mark.offset) {
-        item->mark = mark; /* another owner was quicker */
-    }
-    return e;
-}
-
-static err_t settle(struct processor *p, struct recovery *r)
-{
-    err_t e = ERR_OK;
-    while (r->owed_count > 0 && e == ERR_OK) {
-        e = settle_oldest(p, r);
-    }
-    return e;
-}
-
-/* The next call of a partition believes in the mark that the one before will leave. */
-static err_t apply(struct processor *p, struct recovery *r, struct recovering *item,
-                   const struct view_write *writes, unsigned n, int64_t end)
-{
-    err_t e = r->owed_count == APPLY_DEPTH ? settle_oldest(p, r) : ERR_OK;
-    if (e == ERR_OK) {
-        e = view_apply_append(p->recovery_redis, p->app->view_letter, item->part->number,
-                              &item->mark, end, writes, n);
-    }
-    if (e != ERR_OK) {
-        return e;
-    }
-    r->owed[r->owed_count++] = item;
-    item->mark.offset = end > item->mark.offset ? end : item->mark.offset;
-    return redis_flush(p->recovery_redis);
-}
-
-/* `n` messages of one partition, in order, as one apply call. */
-static err_t apply_run(struct processor *p, struct recovery *r, struct recovering *item,
-                       const struct kafka_message *messages, unsigned n)
-{
-    struct view_write writes[VIEW_WRITES_MAX];
-    struct projection items[VIEW_WRITES_MAX];
-    unsigned count = 0;
-    if (item->committed == KAFKA_OFFSET_NONE) {
-        resume_note(messages, n, &item->last_input);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        const struct kafka_message *m = &messages[i];
-        items[i] = (struct projection){.key = m->key,
-                                       .value = m->value,
-                                       .offset = m->offset,
-                                       .skip = span_eq(m->key, span_str(LOG_ID_KEY))};
-    }
-    unsigned bad = proc_project(p, items, n, writes, &count);
-    if (bad < n) {
-        log_error(NULL, "state_record_unreadable", LOG_STR("app", p->app->name),
-                  LOG_STR("topic", p->app->state_topic), LOG_INT("partition", item->part->number),
-                  LOG_INT("offset", items[bad].offset), LOG_ERR("error", items[bad].result));
-        item->part->state = PART_BROKEN;
-        atomic_store(&p->broken, true);
-        return ERR_CORRUPT;
-    }
-    err_t e = apply(p, r, item, writes, count, messages[n - 1].offset);
-    proc_step(p, "catching-up");
-    return e;
-}
-
-static err_t finish(struct processor *p, struct recovery *r, struct recovering *item)
-{
-    err_t e = settle(p, r);
-    if (e == ERR_OK && item->anew) {
-        e = view_whole(p->recovery_redis, p->app->view_letter, item->part->number, &item->mark);
-    }
-    if (e != ERR_OK) {
-        return e;
-    }
-    kafka_reader_stop(p->reader, p->app->state_topic, item->part->number);
-    item->reading = false;
-    e = resume_offset(p, item->part->number, item->last_input, &item->committed);
-    if (e == ERR_OK) {
-        e = guard_suspect(p, item->part, item->committed);
-    }
-    if (e == ERR_OK) {
-        e = kafka_consumer_start(p->consumer, p->app->request_topic, item->part->number,
-                                 item->committed);
-    }
-    if (e == ERR_OK) {
-        item->part->mark = item->mark;
-        item->part->paused = false;
-        item->part->view_spoilt = false;
-        item->part->last_fetched = item->committed - 1;
-        item->part->state = PART_LIVE;
-        item->step = STEP_DONE;
-    }
-    return e;
-}
-
-/* An open transaction ends the readable part early: go on until the end known in step 2 is passed.
- */
-static err_t take_end(struct processor *p, struct recovery *r, struct recovering *item, int64_t end)
-{
-    if (end >= item->high_watermark) {
-        return finish(p, r, item);
-    }
-    if (item->short_since_ms < 0) {
-        item->short_since_ms = proc_mono(p);
-    }
-    return ERR_OK;
-}
-
-static struct recovering *item_of(struct recovery *r, int32_t partition)
-{
-    for (unsigned i = 0; i < r->count; i++) {
-        if (r->items[i].part->number == partition) {
-            return &r->items[i];
-        }
-    }
-    return NULL;
-}
-
-/* How many messages from `at` on belong to one apply call. */
-static unsigned run_length(const struct kafka_batch *batch, size_t at)
-{
-    unsigned n = 0;
-    size_t bytes = 0;
-    while (at + n < batch->count && n < VIEW_WRITES_MAX && !batch->messages[at + n].eof &&
-           batch->messages[at + n].partition == batch->messages[at].partition) {
-        bytes += batch->messages[at + n].value.len;
-        if (n > 0 && bytes > PROC_APPLY_BYTES) {
-            break;
-        }
-        n++;
-    }
-    return n;
-}
 
 static err_t take_batch(struct processor *p, struct recovery *r)
 {
@@ -382,7 +276,7 @@ static err_t take_batch(struct processor *p, struct recovery *r)
     for (size_t at = 0; at < r->batch.count && e == ERR_OK;) {
         const struct kafka_message *m = &r->batch.messages[at];
         struct recovering *item = item_of(r, m->partition);
-        unsigned n = m->eof ? 1 : run_length(&r->batch, at);
+        unsigned n = m->eof ? 1 : catch_up_run(&r->batch, at);
         at += n;
         if (item == NULL || !item->reading) {
             continue;
@@ -390,11 +284,11 @@ static err_t take_batch(struct processor *p, struct recovery *r)
         if (item->step == STEP_LOG_ID) {
             take_log_id(p, item, m);
         } else if (item->step == STEP_READ && m->eof) {
-            e = take_end(p, r, item, m->offset);
+            e = catch_up_end(p, r, item, m->offset);
         } else if (item->step == STEP_READ) {
             r->records += n;
             metric_add(p->metrics->records_read, n);
-            e = apply_run(p, r, item, m, n);
+            e = catch_up_apply(p, r, item, m, n);
         }
     }
     kafka_batch_clear(&r->batch);
@@ -403,18 +297,20 @@ static err_t take_batch(struct processor *p, struct recovery *r)
 
 /* ---- the steps together ---- */
 
+/* One that is held back lets the next one be asked first in the next step. */
 static err_t ask_all(struct processor *p, struct recovery *r)
 {
-    for (unsigned i = 0; i < r->count; i++) {
+    unsigned first = r->ask_next;
+    for (unsigned k = 0; k < r->count; k++) {
+        unsigned i = (first + k) % r->count;
         struct recovering *item = &r->items[i];
         err_t e = ERR_OK;
-        if (item->step == STEP_COMMITTED) {
+        if (item->step == STEP_COMMITTED && proc_mono(p) >= item->ask_at_ms) {
             e = step_committed(p, item);
-        }
-        if (e == ERR_TIMEOUT && item->step == STEP_COMMITTED) {
-            /* A transaction is open on it: asked again in the next step. So are those behind it,
-             * which would only wait in turn, while live partitions are to go on. */
-            return ERR_OK;
+            if (e == ERR_TIMEOUT) {
+                r->ask_next = i + 1;
+                return ERR_OK;
+            }
         }
         if (e == ERR_OK && item->step == STEP_WATERMARK) {
             e = step_watermark(p, item);
@@ -426,19 +322,25 @@ static err_t ask_all(struct processor *p, struct recovery *r)
     return ERR_OK;
 }
 
-/* Whom an open transaction has held back longest: the others of step 1 have not been asked yet. */
+/* Whom an open transaction has held back longest. */
 static void tell_held_back(struct processor *p, const struct recovery *r)
 {
+    const struct recovering *longest = NULL;
+    int64_t since_ms = INT64_MAX;
     for (unsigned i = 0; i < r->count; i++) {
         const struct recovering *item = &r->items[i];
-        if (item->step == STEP_COMMITTED) {
-            held_back(p, p->app->request_topic, item->part->number, r->started_ms);
-            return;
+        bool short_log = item->step == STEP_READ && item->short_since_ms >= 0;
+        int64_t its_ms = short_log                                     ? item->short_since_ms
+                         : item->step == STEP_COMMITTED && item->stuck ? item->since_ms
+                                                                       : INT64_MAX;
+        if (its_ms < since_ms) {
+            longest = item;
+            since_ms = its_ms;
         }
-        if (item->step == STEP_READ && item->short_since_ms >= 0) {
-            held_back(p, p->app->state_topic, item->part->number, item->short_since_ms);
-            return;
-        }
+    }
+    if (longest != NULL) {
+        held_back(p, longest->step == STEP_READ ? p->app->state_topic : p->app->request_topic,
+                  longest->part->number, since_ms);
     }
 }
 
@@ -450,6 +352,41 @@ static bool all_done(const struct recovery *r)
         }
     }
     return true;
+}
+
+/* The calls of the earlier steps wait for their answers: none of the apply calls may be owed. */
+static err_t settle_first(struct processor *p, struct recovery *r)
+{
+    bool needed = r->drop.count > 0;
+    for (unsigned i = 0; i < r->count; i++) {
+        needed |= r->items[i].step <= STEP_LOG_ID;
+    }
+    return needed ? catch_up_settle(p, r) : ERR_OK;
+}
+
+static err_t work_on(struct processor *p, struct recovery *r, int may_wait_ms)
+{
+    err_t e = settle_first(p, r);
+    if (e == ERR_OK) {
+        e = ask_all(p, r);
+    }
+    if (e == ERR_OK) {
+        e = kafka_reader_poll(p->reader, &r->batch, may_wait_ms);
+    }
+    if (e == ERR_OK) {
+        e = take_batch(p, r);
+    }
+    bool judge = r->drop.count == 0 && log_ids_known(r);
+    if (e == ERR_OK && (judge || r->drop.count > 0)) {
+        e = catch_up_settle(p, r);
+    }
+    if (e == ERR_OK && judge) {
+        e = judge_views(p, r);
+    }
+    if (e == ERR_OK && r->drop.count > 0) {
+        e = drop_on(p, r);
+    }
+    return e == ERR_OK ? start_reading(p, r) : e;
 }
 
 void recovery_step(struct processor *p, int may_wait_ms)
@@ -465,23 +402,8 @@ void recovery_step(struct processor *p, int may_wait_ms)
         begin(p);
     }
     struct recovery *r = p->recovery;
-    err_t e = ask_all(p, r);
-    if (e == ERR_OK) {
-        e = kafka_reader_poll(p->reader, &r->batch, may_wait_ms);
-    }
-    if (e == ERR_OK) {
-        e = take_batch(p, r);
-    }
-    bool reading = false;
-    for (unsigned i = 0; i < r->count; i++) {
-        reading |= r->items[i].step == STEP_LOG_ID;
-    }
-    if (e == ERR_OK && reading && all_log_ids_known(r)) {
-        e = queue_reading(p, r);
-    }
-    if (e == ERR_OK) {
-        e = start_reading(p, r);
-    }
+    join(p, r);
+    err_t e = work_on(p, r, r->drop.count > 0 ? 0 : may_wait_ms);
     if (e != ERR_OK) {
         recovery_drop(p);
         proc_back_off(p, "recovery", e);

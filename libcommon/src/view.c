@@ -258,105 +258,23 @@ err_t view_mark_read(struct redis *r, char letter, int partition, struct view_ma
     if (e == ERR_OK) {
         e = redis_command(r,
                           (struct span[]){span_str("HMGET"), buf_span(&key), span_str("log"),
-                                          span_str("off"), span_str("part")},
-                          5, &reply);
+                                          span_str("off"), span_str("part"), span_str("gen")},
+                          6, &reply);
     }
     if (e != ERR_OK) {
         return e;
     }
-    if (redis_reply_count(reply) != 3) {
+    struct span gen = redis_reply_span(redis_reply_at(reply, 3));
+    if (redis_reply_count(reply) != 4 || gen.len >= sizeof ret_mark->gen) {
         return ERR_INTERNAL;
     }
     mark_set(ret_mark, redis_reply_span(redis_reply_at(reply, 0)), redis_reply_at(reply, 1));
     ret_mark->part = redis_reply_span(redis_reply_at(reply, 2)).len > 0;
+    if (gen.len > 0) {
+        memcpy(ret_mark->gen, gen.ptr, gen.len);
+    }
+    ret_mark->gen[gen.len] = 0;
     return ERR_OK;
-}
-
-/* True when a key of the store belongs to one of the partitions that are dropped. */
-static bool is_dropped(struct span key, char letter, const struct view_reset *resets, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        char tag[32];
-        int len = snprintf(tag, sizeof tag, "{%c%d}", letter, resets[i].partition);
-        if (key.len > (size_t)len && memcmp(key.ptr, tag, (size_t)len) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static err_t unlink_page(struct redis *r, const struct redis_reply *keys, char letter,
-                         const struct view_reset *resets, unsigned n)
-{
-    size_t count = redis_reply_count(keys);
-    CLEANUP_FREE struct span *argv = xcalloc(count + 1, sizeof *argv);
-    size_t argc = 1;
-    argv[0] = span_str("UNLINK");
-    for (size_t i = 0; i < count; i++) {
-        struct span key = redis_reply_span(redis_reply_at(keys, i));
-        if (is_dropped(key, letter, resets, n)) {
-            argv[argc++] = key;
-        }
-    }
-    return argc > 1 ? redis_command(r, argv, argc, NULL) : ERR_OK;
-}
-
-static err_t unlink_all(struct redis *r, char letter, const struct view_reset *resets, unsigned n)
-{
-    char pattern[16];
-    char cursor[32] = "0";
-    /* The brace opens our hash tag; nothing else in the store begins so. */
-    (void)snprintf(pattern, sizeof pattern, "{%c*", letter);
-    do {
-        CLEANUP(redis_reply_free) struct redis_reply *page = NULL;
-        err_t e = redis_command_str(r, &page, "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT,
-                                    NULL);
-        if (e != ERR_OK) {
-            return e;
-        }
-        if (redis_reply_count(page) != 2) {
-            return ERR_INTERNAL;
-        }
-        (void)snprintf(cursor, sizeof cursor, "%s",
-                       (const char *)redis_reply_span(redis_reply_at(page, 0)).ptr);
-        e = unlink_page(r, redis_reply_at(page, 1), letter, resets, n);
-        if (e != ERR_OK) {
-            return e;
-        }
-    } while (strcmp(cursor, "0") != 0);
-    return ERR_OK;
-}
-
-/* Sets the mark of a partition to the beginning of `log`, or removes it ("": a reader then knows
- * that nothing can be believed). */
-static err_t mark_write(struct redis *r, char letter, int partition, const char *log)
-{
-    CLEANUP_BUF struct buf key = BUF_INIT(KEY_BYTES);
-    err_t e = view_mark_key(letter, partition, &key);
-    if (e != ERR_OK) {
-        return e;
-    }
-    if (log[0] == 0) {
-        return redis_command_str(r, NULL, "DEL", buf_cstr(&key), NULL);
-    }
-    return redis_command_str(r, NULL, "HSET", buf_cstr(&key), "log", log, "off", "-1", "part", "1",
-                             NULL);
-}
-
-err_t view_reset(struct redis *r, char letter, const struct view_reset *resets, unsigned n)
-{
-    err_t e = ERR_OK;
-    /* The marks go first: while records vanish nobody may take absence for a fact. */
-    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
-        e = mark_write(r, letter, resets[i].partition, "");
-    }
-    if (e == ERR_OK) {
-        e = unlink_all(r, letter, resets, n);
-    }
-    for (unsigned i = 0; i < n && e == ERR_OK; i++) {
-        e = mark_write(r, letter, resets[i].partition, resets[i].log);
-    }
-    return e;
 }
 
 err_t view_whole(struct redis *r, char letter, int partition, const struct view_mark *mark)

@@ -67,24 +67,54 @@ def test_a_hung_owner_whose_offsets_are_handed_over_is_waited_for(rig, reference
     rig.check(reference)
 
 
-def test_a_log_that_ends_in_an_open_transaction_is_waited_for(rig, reference):
-    """Whoever left it open: the partition is not live before it has ended, and says whose end it waits for."""
-    state = f"{rig.prefix}.state"
+def test_logs_that_end_in_an_open_transaction_are_waited_for(rig, reference):
+    """Whoever left it open: these partitions are not live before it has ended, and one says what it waits for. The others go
+    on meanwhile, also when the view is lost."""
+    state, held = f"{rig.prefix}.state", {0, 1, 2}
     stranger = confluent_kafka.Producer(
         {"bootstrap.servers": rig.kafka.brokers, "transactional.id": f"{rig.prefix}.stranger", "linger.ms": 0}
     )
     stranger.init_transactions(30)
     stranger.begin_transaction()
-    stranger.produce(state, b"never committed", key=b"k-of-nobody", partition=2)
+    for partition in held:
+        stranger.produce(state, b"never committed", key=b"k-of-nobody", partition=partition)
     assert stranger.flush(30) == 0
-    rig.produce(REQUESTS)
+    others = [owner_rig.partition_of(r["key"]) not in held and not r.get("dead") for r in REQUESTS]
+    assert 10 < sum(others[:120]) < sum(others)
+
+    rig.produce(owner_rig.FIRST)
     owner = rig.owner(transaction_ms=2000)
+    rig.wait_for_events(sum(others[:120]))
     told = owner.wait_for_log(30, event="recovery_held_back")[0]
-    assert (told["topic"], told["partition"]) == (state, 2)
+    assert told["topic"] == state and told["partition"] in held
+    rig.redis.flush()
+    rig.produce(owner_rig.THEN)
+    rig.wait_for_events(sum(others))
     assert owner.logs(event="partitions_live") == []
+
     stranger.abort_transaction(30)
     rig.settle(REQUESTS, owners=[owner])
     owner.stop()
+    rig.check(reference)
+
+
+def test_offsets_that_an_open_transaction_holds_back_hold_up_no_other_partition(rig, reference):
+    """As it is after a hung owner's partitions have moved: only those that it handed over are waited for."""
+    only = [r for r in REQUESTS if owner_rig.partition_of(r["key"]) == 1][:20]
+    rest = [r for r in REQUESTS if r not in only]
+    others = sum(owner_rig.partition_of(r["key"]) != 1 and not r.get("dead") for r in rest)
+    rig.produce(only)
+    old = rig.owner("--stop", "offsets-sent:1", transaction_ms=40000)
+    await_stop(old)
+    new = rig.owner(instance="owner-1", transaction_ms=2000)
+    rig.produce(rest)
+    rig.wait_for_events(others)
+    told = new.wait_for_log(30, event="recovery_held_back")[0]
+    assert (told["topic"], told["partition"]) == (f"{rig.prefix}.requests", 1)
+    old.resume()
+    rig.settle(REQUESTS, owners=[old, new])
+    old.stop()
+    new.stop()
     rig.check(reference)
 
 
@@ -113,6 +143,28 @@ def test_an_owner_that_hangs_at_another_step(rig, reference, step):
     old.resume()
     harness.wait_until(
         lambda: old.logs(event="partitions_revoked") or old.logs(event="clients_rebuilt"), 30, "the old owner to notice"
+    )
+    old.stop()
+    new.stop()
+    rig.check(reference)
+
+
+def test_an_owner_that_hangs_while_it_drops_a_view_leaves_the_next_one_alone(rig, reference):
+    rig.produce(owner_rig.FIRST)
+    owner = rig.owner()
+    rig.settle(owner_rig.FIRST, owners=[owner])
+    owner.stop()
+    with owner_rig.Resp(rig.redis) as r:
+        for p in range(owner_rig.PARTITIONS):
+            r("HSET", f"{{r{p}}}#", "log", "0" * 32)
+    old = rig.owner("--stop", "view-dropping:1")
+    await_stop(old)
+    new = rig.owner(instance="owner-1")
+    rig.produce(owner_rig.THEN)
+    rig.settle(REQUESTS, owners=[new])
+    old.resume()
+    harness.wait_until(
+        lambda: old.logs(event="partitions_revoked") or old.logs(event="processor_waits"), 30, "the old owner to notice"
     )
     old.stop()
     new.stop()

@@ -11,13 +11,29 @@
 #include "servers.h"
 #include "test_support.h"
 
-#define LETTER 'r'
-#define LOG    "0123456789abcdef0123456789abcdef"
-#define OTHER  "fedcba9876543210fedcba9876543210"
+#define LETTER      'r'
+#define LETTER_TEXT "r"
+#define LOG         "0123456789abcdef0123456789abcdef"
+#define OTHER       "fedcba9876543210fedcba9876543210"
 /* Partitions that no other test uses; one's number begins with the other's. */
 #define ONE   70
 #define TWO   700
 #define THREE 7000
+
+/* Drops these views as their owner does that has just looked at their marks. */
+static void drop(struct redis *r, struct view_reset *resets, unsigned n)
+{
+    struct view_drop drop;
+    for (unsigned i = 0; i < n; i++) {
+        struct view_mark mark = VIEW_MARK_NONE;
+        assert_ok(view_mark_read(r, LETTER, resets[i].partition, &mark));
+        memcpy(resets[i].seen, mark.gen, sizeof mark.gen);
+    }
+    assert_ok(view_drop_begin(r, LETTER, resets, n, &drop));
+    while (!drop.done) {
+        assert_ok(view_drop_step(r, &drop));
+    }
+}
 
 static int setup(void **state)
 {
@@ -40,7 +56,7 @@ static int setup(void **state)
         .password = password,
     });
     assert_ok(redis_connect(r));
-    assert_ok(view_reset(r, LETTER, (struct view_reset[]){{ONE, ""}, {TWO, ""}, {THREE, ""}}, 3));
+    drop(r, (struct view_reset[]){{.partition = ONE}, {.partition = TWO}, {.partition = THREE}}, 3);
     *state = r;
     return 0;
 }
@@ -62,7 +78,7 @@ static struct view_mark mark_at(const char *log, int64_t offset)
 static void start_log(struct redis *r, int partition)
 {
     struct view_reset reset = {.partition = partition, .log = LOG};
-    assert_ok(view_reset(r, LETTER, &reset, 1));
+    drop(r, &reset, 1);
 }
 
 static void fill(struct view_record *record, const char *key, const char *payload,
@@ -269,6 +285,73 @@ static void test_absence_is_believed_of_a_whole_view_only(void **state)
     assert_mark(r, ONE, LOG, 3);
 }
 
+/* One that hung in a drop wakes when its successor has the partition. */
+static void test_a_drop_is_refused_when_another_has_begun(void **state)
+{
+    struct redis *r = *state;
+    struct view_reset mine = {.partition = ONE, .log = LOG};
+    struct view_drop drop_of_mine;
+    struct view_mark mark = VIEW_MARK_NONE;
+    start_log(r, ONE);
+    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
+    memcpy(mine.seen, mark.gen, sizeof mine.seen);
+
+    assert_ok(view_drop_begin(r, LETTER, &mine, 1, &drop_of_mine));
+    start_log(r, ONE); /* the successor */
+    assert_ok(apply_one(r, ONE, -1, 3, "k", "x", "i", 1));
+    assert_err(view_drop_step(r, &drop_of_mine), ERR_STALE);
+    assert_payload(r, ONE, "k", "x");
+    assert_index(r, ONE, "i", "k 1");
+    assert_mark(r, ONE, LOG, 3);
+
+    assert_err(view_drop_begin(r, LETTER, &mine, 1, &drop_of_mine), ERR_STALE);
+    assert_mark(r, ONE, LOG, 3);
+    assert_payload(r, ONE, "k", "x");
+}
+
+static void test_a_lost_drop_is_noticed(void **state)
+{
+    struct redis *r = *state;
+    struct view_reset reset = {.partition = ONE, .log = LOG};
+    struct view_drop of_one;
+    struct view_mark mark = VIEW_MARK_NONE;
+    start_log(r, ONE);
+    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
+    memcpy(reset.seen, mark.gen, sizeof reset.seen);
+    assert_ok(view_drop_begin(r, LETTER, &reset, 1, &of_one));
+    assert_ok(redis_command_str(r, NULL, "DEL", "{" LETTER_TEXT "70}#", NULL)); /* a flush */
+    err_t e = ERR_OK;
+    while (e == ERR_OK && !of_one.done) {
+        e = view_drop_step(r, &of_one);
+    }
+    assert_err(e, ERR_STALE);
+    assert_mark(r, ONE, "", -1);
+}
+
+static void test_another_generation(void **state)
+{
+    struct redis *r = *state;
+    struct view_mark first = VIEW_MARK_NONE;
+    struct view_mark second = VIEW_MARK_NONE;
+    struct view_mark third = VIEW_MARK_NONE;
+    start_log(r, ONE);
+    assert_ok(view_mark_read(r, LETTER, ONE, &first));
+    assert_ok(apply_one(r, ONE, -1, 3, "k", "x", NULL, 0));
+    assert_ok(view_mark_read(r, LETTER, ONE, &second));
+    assert_string_equal(first.gen, second.gen);
+    assert_ok(view_renew(r, LETTER, ONE, LOG));
+    assert_ok(view_mark_read(r, LETTER, ONE, &second));
+    assert_string_not_equal(first.gen, second.gen);
+    assert_int_equal(second.offset, 3);
+    start_log(r, ONE);
+    assert_ok(view_mark_read(r, LETTER, ONE, &third));
+    assert_string_not_equal(second.gen, third.gen);
+    assert_err(view_renew(r, LETTER, ONE, OTHER), ERR_STALE);
+    assert_err(view_renew(r, LETTER, TWO, LOG), ERR_STALE); /* no view there at all */
+    assert_ok(view_mark_read(r, LETTER, TWO, &first));
+    assert_string_equal(first.gen, "");
+}
+
 static void test_calls_are_bounded(void **state)
 {
     struct redis *r = *state;
@@ -414,6 +497,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_reset_drops_one_partition, setup, teardown),
         cmocka_unit_test_setup_teardown(test_absence_is_believed_of_a_whole_view_only, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_a_drop_is_refused_when_another_has_begun, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_drop_is_noticed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_generation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calls_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_rebuilt_view_equals_the_live_one, setup, teardown),
     };

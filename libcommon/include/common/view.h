@@ -8,7 +8,9 @@
  * touches one slot:
  * - {Lp}:<view key>: the stored value: version, index entries, payload (view_value_*)
  * - {Lp}#: the view mark, a hash: `log`, id of the log; `off`, offset of the last state record
- *   applied; `part` while the view is built anew, from its reset to view_whole
+ *   applied; `part` while the view is built anew, from its drop to view_whole; `gen`, a random
+ *   word, another one after each drop and each time its owner begins to catch up: a reader that
+ *   sees the same before and after knows that nothing was lost and brought back in between
  * - {Lp}i:<name>: ordered indexes, kept by the apply call from the entries inside stored values
  *
  * The mark travels with the data in every call, atomically: a reader of {Lp} learns which log
@@ -30,12 +32,14 @@
 #define VIEW_KEY_MAX     256
 #define VIEW_INDEXES_MAX 8
 #define VIEW_LOG_ID_MAX  33 /* 32 hex digits and NUL */
+#define VIEW_GEN_MAX     17 /* 16 hex digits and NUL */
 
 /* Position of a view in its state partition. `log` is "" and offset -1 where there is none. */
 struct view_mark {
     char log[VIEW_LOG_ID_MAX];
     int64_t offset;
     bool part; /* being built anew: what is there is true, what is absent may still come */
+    char gen[VIEW_GEN_MAX]; /* set by view_mark_read only; "" where there is none */
 };
 #define VIEW_MARK_NONE ((struct view_mark){.log = "", .offset = -1})
 
@@ -121,16 +125,32 @@ err_t view_mark_read(struct redis *r, char letter, int partition,
                      struct view_mark *ret_mark) MUST_USE;
 
 /*
- * Drops the view of the partitions in `partitions` (one pass over the key space), then sets each
- * mark to (log, -1, part), from where the log is applied again. Used when a view belongs to another
- * log, stands beyond its log's end, or has no mark.
+ * Drops the views of some partitions in one pass over the key space, in steps of about a thousand
+ * keys, and leaves each mark at (log, -1, part), from where the log is applied again. Used when a
+ * view belongs to another log, stands beyond its log's end, or has no mark. Each call is refused
+ * (ERR_STALE) when the mark is not the one that was seen, or the drop's own any more: an owner that
+ * hung in the midst of it must not take the view of its successor away.
  */
 struct view_reset {
     int partition;
-    char log[VIEW_LOG_ID_MAX];
+    char log[VIEW_LOG_ID_MAX]; /* "": no mark is left */
+    char seen[VIEW_GEN_MAX];   /* of the mark as it was judged */
 };
-err_t view_reset(struct redis *r, char letter, const struct view_reset *resets,
-                 unsigned n) MUST_USE;
+struct view_drop {
+    char letter;
+    struct view_reset *resets; /* borrowed */
+    unsigned count;
+    char gen[VIEW_GEN_MAX];
+    char cursor[32];
+    bool done;
+};
+err_t view_drop_begin(struct redis *r, char letter, struct view_reset *resets, unsigned n,
+                      struct view_drop *ret_drop) MUST_USE;
+/* Until `done`. After an error the drop is begun again, or not at all. */
+err_t view_drop_step(struct redis *r, struct view_drop *drop) MUST_USE;
+/* A view that its owner goes on with, which may have lost what was written last: another
+ * generation. ERR_STALE: it does not belong to that log. */
+err_t view_renew(struct redis *r, char letter, int partition, const char *log) MUST_USE;
 /*
  * A view that was built anew has applied the whole log up to `mark`: readers may believe absence
  * again. ERR_STALE: the view does not stand there (it was lost meanwhile), catch up again.
