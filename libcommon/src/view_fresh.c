@@ -1,10 +1,10 @@
 #include "common/view_fresh.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/kafka_reader.h"
-#include "common/view.h"
 
 struct view_fresh {
     struct kafka_reader *reader;
@@ -60,7 +60,7 @@ static err_t read_to_end(struct view_fresh *f, int64_t end, int64_t deadline_ms)
 }
 
 err_t view_fresh_check(struct view_fresh *f, struct redis *redis, char letter, const char *topic,
-                       int32_t partition, int timeout_ms)
+                       int32_t partition, int timeout_ms, struct view_mark *ret_mark)
 {
     int64_t deadline_ms = clock_mono_ms(&clock_system) + timeout_ms;
     int64_t end = 0;
@@ -68,21 +68,32 @@ err_t view_fresh_check(struct view_fresh *f, struct redis *redis, char letter, c
     if (e != ERR_OK) {
         return e;
     }
-    struct view_mark mark = VIEW_MARK_NONE;
-    e = view_mark_read(redis, letter, partition, &mark);
+    e = view_mark_read(redis, letter, partition, ret_mark);
     if (e != ERR_OK) {
         return e;
     }
-    if (mark.offset < 0) {
+    if (ret_mark->offset < 0 || !view_mark_whole(ret_mark)) {
         return ERR_STALE; /* it is being rebuilt */
     }
-    if (mark.offset + 1 >= end) {
+    if (ret_mark->offset + 1 >= end) {
         return ERR_OK;
     }
-    e = kafka_reader_start(f->reader, topic, partition, mark.offset + 1);
+    e = kafka_reader_start(f->reader, topic, partition, ret_mark->offset + 1);
     if (e == ERR_OK) {
         e = read_to_end(f, end, deadline_ms);
     }
     kafka_reader_stop(f->reader, topic, partition);
     return e;
+}
+
+err_t view_fresh_stands(struct redis *redis, char letter, int32_t partition,
+                        const struct view_mark *checked)
+{
+    struct view_mark now = VIEW_MARK_NONE;
+    err_t e = view_mark_read(redis, letter, partition, &now);
+    if (e != ERR_OK) {
+        return e;
+    }
+    bool same = strcmp(now.gen, checked->gen) == 0 && strcmp(now.log, checked->log) == 0;
+    return same && view_mark_whole(&now) && now.offset >= checked->offset ? ERR_OK : ERR_STALE;
 }

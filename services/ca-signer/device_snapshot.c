@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "absence.h"
 #include "ca_cache.h"
 #include "common/arena.h"
 #include "common/partition.h"
 #include "common/view.h"
-#include "common/view_fresh.h"
 #include "proto/topics.h"
 #include "serial_guard.h"
 
-#define CALL_TIMEOUT_MS 2000
+#define PASSES_MAX 4 /* a profile found late may name a CA that is absent in turn */
 
 /* A profile some requests of the round speak of. */
 struct wanted_profile {
@@ -414,63 +414,47 @@ static err_t read_pass(struct device_snapshot *s, const struct snapshot_want *wa
 
 /* ---- absence ---- */
 
-struct absences {
-    bool *registry; /* per partition */
-    bool *ca;
-    bool any;
-};
-
-static struct absences find_absences(struct device_snapshot *s, const struct snapshot_want *wants,
-                                     unsigned n)
+/* True: something is. */
+static bool find_absences(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n,
+                          struct absences *to)
 {
-    struct absences a = {
-        .registry = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
-        .ca = arena_alloc(&s->arena, (size_t)s->partitions * sizeof(bool)),
-    };
+    bool any = false;
+    absences_next_pass(to);
     for (unsigned i = 0; i < n; i++) {
         const struct wanted *w = &s->wanted[i];
         if (w->profile != NULL &&
             (w->profile->record == NULL || (w->whitelist != NULL && w->listed == NULL))) {
-            a.registry[profile_partition(s, w->profile)] = a.any = true;
+            absences_note(to, ABSENT_IN_REGISTRY, profile_partition(s, w->profile));
+            any = true;
         }
         if (!uuid_is_zero(&w->ca) && wants[i].request->snapshots.ca == NULL) {
-            a.ca[ca_lookup(s, &w->ca).partition] = a.any = true;
+            absences_note(to, ABSENT_IN_CAS, ca_lookup(s, &w->ca).partition);
+            any = true;
         }
     }
-    return a;
+    return any;
 }
 
-static err_t check_absences(struct device_snapshot *s, const struct absences *a)
+/* What is absent is looked up again after its view was checked, and believed when the view has
+ * stood meanwhile. */
+static err_t read_views(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
 {
-    for (int32_t i = 0; i < s->partitions; i++) {
-        err_t e = ERR_OK;
-        if (a->registry[i]) {
-            e = view_fresh_check(s->fresh, s->redis, VIEW_REGISTRY, TOPIC_REGISTRY_STATE, i,
-                                 CALL_TIMEOUT_MS);
+    CLEANUP(absences_free) struct absences *absences = absences_new(s->partitions);
+    for (unsigned pass = 0; pass < PASSES_MAX; pass++) {
+        err_t e = read_pass(s, wants, n);
+        if (e != ERR_OK || !find_absences(s, wants, n, absences)) {
+            return e;
         }
-        if (e == ERR_OK && a->ca[i]) {
-            e = view_fresh_check(s->fresh, s->redis, VIEW_CA, TOPIC_CA_STATE, i, CALL_TIMEOUT_MS);
+        e = absences_believe(absences, s->redis);
+        if (e != ERR_STALE) {
+            return e;
         }
+        e = absences_check(absences, s->fresh, s->redis);
         if (e != ERR_OK) {
             return e == ERR_STALE ? ERR_UNAVAILABLE : e;
         }
     }
-    return ERR_OK;
-}
-
-static err_t read_views(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n)
-{
-    err_t e = read_pass(s, wants, n);
-    if (e != ERR_OK) {
-        return e;
-    }
-    struct absences a = find_absences(s, wants, n);
-    if (!a.any) {
-        return ERR_OK;
-    }
-    e = check_absences(s, &a);
-    /* Read after the check: what is absent now was absent when the check began. */
-    return e == ERR_OK ? read_pass(s, wants, n) : e;
+    return ERR_UNAVAILABLE;
 }
 
 err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions,
