@@ -30,6 +30,7 @@ struct lifecycle {
     size_t step_count;
     pthread_t watchdog;
     bool watched;
+    bool unfinished; /* a step of the stop ran out of time */
 };
 
 static void close_fd(int fd)
@@ -139,7 +140,8 @@ static void *watch(void *arg)
     return NULL;
 }
 
-static void run_step(const struct step *step)
+/* False: it may still be running. */
+static bool run_step(const struct step *step)
 {
     int64_t start = clock_mono_ms(&clock_system);
     err_t e = step->stop(step->arg, step->limit_ms);
@@ -151,6 +153,7 @@ static void run_step(const struct step *step)
         log_debug("lifecycle", NULL, "stop_step", LOG_STR("step", step->name),
                   LOG_INT("took_ms", took));
     }
+    return e != ERR_TIMEOUT;
 }
 
 int lifecycle_run(struct lifecycle *lifecycle)
@@ -163,7 +166,7 @@ int lifecycle_run(struct lifecycle *lifecycle)
         lifecycle->watched = true;
     }
     for (size_t i = 0; i < lifecycle->step_count; i++) {
-        run_step(&lifecycle->steps[i]);
+        lifecycle->unfinished |= !run_step(&lifecycle->steps[i]);
     }
     return err_exit_status(reason);
 }
@@ -174,6 +177,11 @@ void lifecycle_stop(struct lifecycle *lifecycle, err_t reason)
     (void)atomic_compare_exchange_strong(&lifecycle->reason, &none, (int)reason);
     atomic_store(&lifecycle->stopping, true);
     raise_event(lifecycle->stop_fd);
+}
+
+bool lifecycle_unfinished(const struct lifecycle *lifecycle)
+{
+    return lifecycle->unfinished;
 }
 
 bool lifecycle_stopping(const struct lifecycle *lifecycle)

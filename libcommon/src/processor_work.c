@@ -218,12 +218,18 @@ static void backlog_grow(struct backlog *b)
     b->head = 0;
 }
 
+static size_t size_of(const struct work *w)
+{
+    return sizeof *w + w->message.key.len + w->message.value.len;
+}
+
 void backlog_push(struct backlog *b, struct work *w)
 {
     if (b->len == b->capacity) {
         backlog_grow(b);
     }
     b->items[(b->head + b->len++) % b->capacity] = w;
+    b->bytes += size_of(w);
 }
 
 void backlog_push_front(struct backlog *b, struct work *w)
@@ -234,6 +240,7 @@ void backlog_push_front(struct backlog *b, struct work *w)
     b->head = (b->head + b->capacity - 1) % b->capacity;
     b->items[b->head] = w;
     b->len++;
+    b->bytes += size_of(w);
 }
 
 struct work *backlog_peek(const struct backlog *b)
@@ -252,6 +259,7 @@ struct work *backlog_pop(struct backlog *b)
     if (w != NULL) {
         b->head = (b->head + 1) % b->capacity;
         b->len--;
+        b->bytes -= size_of(w);
     }
     return w;
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -378,9 +379,12 @@ static void sha1_hex(const char *text, char out[41])
 
 void redis_register_script(struct redis *r, struct redis_script *script)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* scripts are shared by threads */
+    (void)pthread_mutex_lock(&lock);
     if (script->sha[0] == '\0') {
         sha1_hex(script->text, script->sha);
     }
+    (void)pthread_mutex_unlock(&lock);
     for (size_t i = 0; i < r->scripts_count; i++) {
         if (r->scripts[i] == script) {
             return;

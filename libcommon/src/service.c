@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/kafka_admin.h"
 #include "common/log.h"
@@ -73,7 +74,11 @@ static int run(struct running *r)
     }
     atomic_store(&r->started, true);
     log_info(NULL, "started", LOG_UINT("metrics_port", admin_server_port(r->admin)));
-    return lifecycle_run(r->service.lifecycle);
+    int status = lifecycle_run(r->service.lifecycle);
+    if (lifecycle_unfinished(r->service.lifecycle)) {
+        _exit(status); /* a thread that did not stop in time still uses what would be freed */
+    }
+    return status;
 }
 
 static int check(const struct service_spec *spec)

@@ -43,6 +43,9 @@ void lifecycle_on_stop(struct lifecycle *lifecycle, const char *name, int64_t li
 /* Waits for the first signal or lifecycle_stop, runs the steps and returns the exit status: 0 after
  * a signal, else what err_exit_status makes of the reason. Main thread, once. */
 int lifecycle_run(struct lifecycle *lifecycle);
+/* Behind lifecycle_run: a step said ERR_TIMEOUT. A thread of its part may still run, so nothing may
+ * be freed: the process ends by _exit. */
+bool lifecycle_unfinished(const struct lifecycle *lifecycle);
 
 /* Asks for the orderly stop from inside, for a reason that is beyond repair; the first reason
  * counts. Any thread, also before lifecycle_run. */

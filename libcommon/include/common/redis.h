@@ -104,8 +104,8 @@ struct redis_script {
     }
 #define REDIS_SCRIPTS_MAX 32
 
-/* At most REDIS_SCRIPTS_MAX per connection object; registering one again changes nothing. Scripts
- * shared by threads must be registered once before the threads start. */
+/* At most REDIS_SCRIPTS_MAX per connection object; registering one again changes nothing. A
+ * script may be shared by threads. */
 void redis_register_script(struct redis *r, struct redis_script *script);
 /*
  * Queues one EVALSHA. When the server does not know the script (it was restarted or SCRIPT FLUSHed
