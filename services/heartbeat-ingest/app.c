@@ -199,7 +199,9 @@ static err_t load(struct app *app, struct fault *fault)
     app->door.vouch = (struct vouch_rules){.unvouched_max = config->unvouched_max,
                                            .unvouched_window_ms = config->unvouched_window_ms,
                                            .sightings_max = config->sightings_max,
-                                           .sighting_ttl_ms = config->sighting_ttl_ms};
+                                           .sighting_ttl_ms = config->sighting_ttl_ms,
+                                           .messages_max = config->messages_max,
+                                           .messages_window_ms = config->messages_window_ms};
     err_t e = server_ca_read(config->server_ca, &app->door.server_ca, fault);
     return e == ERR_OK ? identity_rules_new(config->manufacturers, &app->rules, fault) : e;
 }

@@ -50,6 +50,11 @@ static const struct config_row rows[] = {
                "Devices over that budget that Redis keeps note of; the longest unseen go first."),
     CONFIG_DURATION(T, sighting_ttl_ms, "device.sighting_ttl", "7d", 1000, 31536000000,
                     "How long such a note is kept after the device was last seen."),
+    CONFIG_INT(T, messages_max, "device.messages_max", "60", 0, 1000000, "messages",
+               "Different signed messages of one device that are let through in one window; the "
+               "same one again is not counted; 0: no limit."),
+    CONFIG_DURATION(T, messages_window_ms, "device.messages_window", "5m", 1000, 86400000,
+                    "How long such a window lasts; it begins with its first message."),
 };
 
 const struct config_spec config_spec = {

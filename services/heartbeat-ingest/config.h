@@ -26,6 +26,8 @@ struct config {
     int64_t unvouched_window_ms;
     int64_t sightings_max;
     int64_t sighting_ttl_ms;
+    int64_t messages_max;
+    int64_t messages_window_ms;
 };
 
 extern const struct config_spec config_spec;

@@ -35,6 +35,9 @@ void door_metrics_init(struct door_metrics *m, struct metrics *registry)
     m->sighted = metrics_counter(registry, "fleetseal_unvouched_total",
                                  "Signed messages of devices that nobody vouches for.",
                                  METRIC_LABELS({"outcome", "sighted"}));
+    m->flooded =
+        metrics_counter(registry, "fleetseal_device_messages_refused_total",
+                        "Signed messages of devices that had sent too many.", METRIC_NO_LABELS);
 }
 
 int32_t door_partition(const struct door *door, const struct identity *who)

@@ -21,6 +21,7 @@ struct door_metrics {
     struct metric *forks, *adopted, *bad_tokens, *records_dropped;
     struct metric *exchanges[DEVICE_EXCHANGE_COUNT], *unanswered;
     struct metric *admitted, *sighted; /* messages of devices that nobody vouches for */
+    struct metric *flooded;            /* messages of devices that had sent too many */
 };
 
 struct door {

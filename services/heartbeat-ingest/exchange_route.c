@@ -252,13 +252,22 @@ static err_t take_payload(struct message *m, struct fault *fault)
 }
 
 /* The same message has the same request id, however often the device repeats it. */
-static void request_id(const struct message *m, char out[UUID_TEXT_SIZE])
+static struct uuid request_id(const struct message *m)
 {
     char sequence[24];
     (void)snprintf(sequence, sizeof sequence, "%llu", (unsigned long long)m->sequence);
-    struct uuid id = UUID_V5(span_str(m->who->uid_text), span_str(device_exchange_name(m->kind)),
-                             span_str(sequence), m->payload);
-    uuid_format(&id, out);
+    return UUID_V5(span_str(m->who->uid_text), span_str(device_exchange_name(m->kind)),
+                   span_str(sequence), m->payload);
+}
+
+/* A set of numbers takes the least room in Redis. */
+static uint64_t message_number(const struct uuid *id)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < 6; i++) { /* in front of the version's bits */
+        number = number << 8 | id->bytes[i];
+    }
+    return number;
 }
 
 static void add_bytes(cJSON *to, const char *name, struct span bytes)
@@ -351,6 +360,18 @@ static void sighted(struct exchange *x)
            vouch_retry_after(x->look.left_ms, x->door->vouch.unvouched_window_ms, random));
 }
 
+/* Its own owner would be kept from all the other devices of the partition. */
+static void flooded(struct exchange *x)
+{
+    metric_inc(x->door->metrics.flooded);
+    log_limited(LOG_LEVEL_WARN, &(struct log_context){.device = x->who.uid_text},
+                "device_sends_too_much", LOG_INT("wait_ms", x->look.wait_ms));
+    refuse(x, ERR_BUSY, "too_many_messages",
+           "this device has sent too many different messages: wait as Retry-After says; the same "
+           "message again is always let through",
+           (uint32_t)((x->look.wait_ms + 999) / 1000));
+}
+
 static void looked_up(struct lane_job *job)
 {
     struct exchange *x = job->ctx;
@@ -358,7 +379,12 @@ static void looked_up(struct lane_job *job)
         refuse(x, ERR_UNAVAILABLE, "unavailable", "the device's state cannot be read now", 0);
         return;
     }
-    switch (vouch_judge(&x->look.facts)) {
+    enum vouch_verdict verdict = vouch_judge(&x->look.facts);
+    if (x->look.wait_ms > 0 && (verdict == VOUCH_ADMITTED || verdict == VOUCH_KNOWN)) {
+        flooded(x);
+        return;
+    }
+    switch (verdict) {
     case VOUCH_ADMITTED:
         metric_inc(x->door->metrics.admitted);
         send(x);
@@ -387,12 +413,14 @@ static struct exchange *exchange_new(struct door *door, const struct message *m)
     x->who = *m->who;
     x->request = BUF_INIT(REQUEST_BYTES);
     memcpy(x->operation, m->operation, sizeof x->operation);
-    request_id(m, x->id);
+    struct uuid id = request_id(m);
+    uuid_format(&id, x->id);
     x->look =
         (struct vouch_lookup){.job = {.question = &vouch_question, .done = looked_up, .ctx = x},
                               .rules = &door->vouch,
                               .partition = door_partition(door, m->who),
-                              .now_ms = clock_now_ms(door->clock)};
+                              .now_ms = clock_now_ms(door->clock),
+                              .message = message_number(&id)};
     memcpy(x->look.uid, m->who->uid, sizeof x->look.uid);
     memcpy(x->look.profile, m->profile, sizeof x->look.profile);
     if (registry_profile_hint(m->profile, &hash) == ERR_OK) {

@@ -17,9 +17,17 @@
 #define WATERMARK_MS 5000
 #define MARK_KEY     "g:h#"
 
-/* KEYS: guard. ARGV: guard. An existing guard is newer than the log can be. */
-static struct redis_script restore_script =
-    REDIS_SCRIPT("return redis.call('SETNX', KEYS[1], ARGV[1])");
+/*
+ * KEYS: guard. ARGV: guard. The log may hold several heartbeats of a device, the oldest first, and
+ * a guard may have been begun since: the highest sequence (its bytes 9 to 16) stays. With an older
+ * one the token that the device shows next would look like a fork.
+ */
+static struct redis_script restore_script = REDIS_SCRIPT(
+    "local old = redis.call('GET', KEYS[1]) "
+    "if old and #old == #ARGV[1] and "
+    "struct.unpack('>I8', old, 9) >= struct.unpack('>I8', ARGV[1], 9) then return 0 end "
+    "redis.call('SET', KEYS[1], ARGV[1]) "
+    "return 1");
 
 struct rebuild {
     struct redis *redis;

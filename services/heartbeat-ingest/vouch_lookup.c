@@ -7,21 +7,23 @@
 #include "proto/registry.h"
 #include "proto/topics.h"
 
-#define KEYS       3
-#define ARGS       12
+#define KEYS       4
+#define ARGS       15
 #define KEY_BYTES  128
 #define NUMBER     24
 #define LEX_BYTES  (REGISTRY_ALIAS_SIZE + 2)
 #define BUDGET_KEY "g:u"
 #define TIMES_KEY  "g:us"
 #define NOTES_KEY  "g:ud"
+#define SENT_KEY   "g:m:"
 
 /*
- * KEYS: budget, times, notes. ARGV: 1 device record, 2 mark of its view, 3 alias index ("" where no
- * profile is named), 4 and 5 its range, 6 mark of that view, 7 UID, 8 now (ms), 9 budget, 10 window
- * (ms), 11 sightings kept, 12 for how long (ms). Answers {device, profile, whole, budget, ms left
- * of the window}; the budget's numbers are those of enum vouch_budget. The window is timed by
- * Redis alone: no door's clock can stretch it.
+ * KEYS: budget, times, notes, messages sent. ARGV: 1 device record, 2 mark of its view, 3 alias
+ * index ("" where no profile is named), 4 and 5 its range, 6 mark of that view, 7 UID, 8 now (ms),
+ * 9 budget, 10 window (ms), 11 sightings kept, 12 for how long (ms), 13 messages, 14 in this time
+ * (ms), 15 the message. Answers {device, profile, whole, budget, ms left of the window, ms until
+ * the device may send another message}; the budget's numbers are those of enum vouch_budget. The
+ * windows are timed by Redis alone: no door's clock can stretch them.
  */
 static struct redis_script vouch_script = REDIS_SCRIPT(
     "local uid, now, max, window = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10]) "
@@ -33,7 +35,7 @@ static struct redis_script vouch_script = REDIS_SCRIPT(
     "profile = #redis.call('ZRANGEBYLEX', ARGV[3], ARGV[4], ARGV[5], 'LIMIT', 0, 1) "
     "whole = whole and is_whole(ARGV[6]) end "
     "local unknown = device + profile == 0 "
-    "if unknown and not whole then return {0, 0, 0, 0, 0} end "
+    "if unknown and not whole then return {0, 0, 0, 0, 0, 0} end "
     "whole = whole and 1 or 0 "
     "local budget, left = 0, 0 "
     "if unknown then budget = 2 "
@@ -44,7 +46,15 @@ static struct redis_script vouch_script = REDIS_SCRIPT(
     "end "
     /* Whoever is let through is no sighting. */
     "if budget < 2 then if redis.call('ZREM', KEYS[2], uid) == 1 then "
-    "redis.call('HDEL', KEYS[3], uid) end return {device, profile, whole, budget, left} end "
+    "redis.call('HDEL', KEYS[3], uid) end "
+    "local wait, most = 0, tonumber(ARGV[13]) "
+    "if most > 0 and redis.call('SISMEMBER', KEYS[4], ARGV[15]) == 0 then "
+    "if redis.call('SCARD', KEYS[4]) >= most then "
+    "wait = math.max(redis.call('PTTL', KEYS[4]), 1) "
+    "else redis.call('SADD', KEYS[4], ARGV[15]) "
+    "if redis.call('PTTL', KEYS[4]) < 0 then redis.call('PEXPIRE', KEYS[4], ARGV[14]) end "
+    "end end "
+    "return {device, profile, whole, budget, left, wait} end "
     "local first, count = string.match(redis.call('HGET', KEYS[3], uid) or '', "
     "'^(%d+) %d+ (%d+) ') "
     "redis.call('HSET', KEYS[3], uid, string.format('%s %s %d %d', first or now, now, "
@@ -57,7 +67,7 @@ static struct redis_script vouch_script = REDIS_SCRIPT(
     "if #gone > 0 then redis.call('ZREM', KEYS[2], unpack(gone)) "
     "redis.call('HDEL', KEYS[3], unpack(gone)) end "
     "redis.call('PEXPIRE', KEYS[2], ARGV[12]) redis.call('PEXPIRE', KEYS[3], ARGV[12]) "
-    "return {device, profile, whole, budget, left}");
+    "return {device, profile, whole, budget, left, 0}");
 
 /* Where the view keeps what is asked, and what of the alias index belongs to the profile. */
 struct places {
@@ -108,25 +118,35 @@ static err_t append(struct redis *redis, const struct lane_job *job)
     }
     char uid[DEVICE_UID_SIZE];
     device_uid_text(look->uid, uid);
-    const int64_t values[] = {look->now_ms, look->rules->unvouched_max,
-                              look->rules->unvouched_window_ms, look->rules->sightings_max,
-                              look->rules->sighting_ttl_ms};
+    const int64_t values[] = {look->now_ms,
+                              look->rules->unvouched_max,
+                              look->rules->unvouched_window_ms,
+                              look->rules->sightings_max,
+                              look->rules->sighting_ttl_ms,
+                              look->rules->messages_max,
+                              look->rules->messages_window_ms,
+                              (int64_t)look->message};
     char numbers[sizeof values / sizeof values[0]][NUMBER];
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         (void)snprintf(numbers[i], sizeof numbers[i], "%" PRId64, values[i]);
     }
-    const struct span keys[KEYS] = {span_str(BUDGET_KEY), span_str(TIMES_KEY), span_str(NOTES_KEY)};
+    uint8_t sent[sizeof SENT_KEY - 1 + DEVICE_UID_BYTES];
+    memcpy(sent, SENT_KEY, sizeof SENT_KEY - 1);
+    memcpy(sent + sizeof SENT_KEY - 1, look->uid, DEVICE_UID_BYTES);
+    const struct span keys[KEYS] = {span_str(BUDGET_KEY), span_str(TIMES_KEY), span_str(NOTES_KEY),
+                                    span_of(sent, sizeof sent)};
     const struct span args[ARGS] = {
         buf_span(&p.record),  buf_span(&p.mark),       buf_span(&p.alias),   span_str(p.low),
         span_str(p.high),     buf_span(&p.alias_mark), span_str(uid),        span_str(numbers[0]),
-        span_str(numbers[1]), span_str(numbers[2]),    span_str(numbers[3]), span_str(numbers[4])};
+        span_str(numbers[1]), span_str(numbers[2]),    span_str(numbers[3]), span_str(numbers[4]),
+        span_str(numbers[5]), span_str(numbers[6]),    span_str(numbers[7])};
     return redis_append_script(redis, &vouch_script, keys, KEYS, args, ARGS);
 }
 
 static err_t take(struct lane_job *job, const struct redis_reply *reply)
 {
     struct vouch_lookup *look = (struct vouch_lookup *)job;
-    int64_t n[5];
+    int64_t n[6];
     if (redis_reply_count(reply) != sizeof n / sizeof n[0]) {
         return ERR_INTERNAL;
     }
@@ -143,6 +163,7 @@ static err_t take(struct lane_job *job, const struct redis_reply *reply)
                                        .whole = n[2] != 0,
                                        .budget = (enum vouch_budget)n[3]};
     look->left_ms = n[4];
+    look->wait_ms = n[5];
     return ERR_OK;
 }
 

@@ -623,6 +623,22 @@ def test_ratchet_tells_a_copy(door, rig, owner):
     assert record.json()["body"] == {"sequence": str(device.sequence), "token": "other"}
 
 
+def test_guards_come_back_as_the_last_heartbeat_left_them(door, rig):
+    """The log holds several heartbeats of a device; after a loss of Redis an older one would make the next one a fork."""
+    device = rig.known(flood_s=0)
+    before, rebuilt = forks(door), door.metrics()["fleetseal_guard_rebuilds_total"]
+    token = device.beat().json()["token"]
+    for _ in range(3):
+        token = device.beat(token=token).json()["token"]
+    logged = lambda: sum(r.key == device.uid.encode() for r in rig.kafka.read("fleetseal.heartbeats"))  # noqa: E731
+    harness.wait_until(lambda: logged() == 4, what="all heartbeats to be in the log")
+    rig.owners.wire("DEL", b"g:h:" + bytes.fromhex(device.uid), "g:h#")
+    harness.wait_until(lambda: door.metrics()["fleetseal_guard_rebuilds_total"] > rebuilt)
+    assert_error(device.heartbeat(sequence=str(device.sequence - 1), token=token), 409, "stale_sequence")
+    assert device.beat(token=token).status == 200
+    assert forks(door) == before
+
+
 def test_fork_is_reported_once_for_each_heartbeat_that_shows_it(door, rig, owner):
     """Not for a repeat, nor for one that is refused. A device without any token, once it had one, is off its line too."""
     device = rig.known(flood_s=0)

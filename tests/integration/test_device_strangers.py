@@ -220,6 +220,29 @@ def test_no_budget_at_all(rig, owner, work_folder):
         service.stop()
 
 
+def test_a_device_that_sends_too_much(rig, owner, work_folder):
+    """Once known, or let in by the budget, it must not fill its partition of the log and keep the others waiting."""
+    other = Rig(work_folder, rig.kafka, rig.redis)
+    service = other.start(**settings(**{"device.messages_max": 4, "device.messages_window": "3s"}))
+    try:
+        stranger, known, bystander = other.device(), other.known(), other.known()
+        payload = known.bootstrap_payload()
+        assert known.exchange("bootstrap", payload, sequence=1).status == 200
+        for device, sent in ((stranger, 0), (known, 1)):
+            answers = [device.exchange("pickup", payload_of(device, "pickup"), sequence=10 + n) for n in range(8)]
+            assert [a.status for a in answers] == [200] * (4 - sent) + [429] * (4 + sent)
+            assert_error(answers[-1], 429, "too_many_messages")
+            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 3
+            assert len(owner.of(device)) == 4
+        assert known.exchange("bootstrap", payload, sequence=1).status == 200, "a repeat is no other message"
+        assert bootstrap(bystander).status == 200
+        again = harness.wait_until(lambda: (a := bootstrap(known)).status == 200 and a, 10)
+        assert again.status == 200
+        assert service.metrics()["fleetseal_device_messages_refused_total"] >= 9
+    finally:
+        service.stop()
+
+
 def test_doors_share_the_budget(door, rig, owner, work_folder):
     other = Rig(work_folder, rig.kafka, rig.redis)
     service = other.start(**settings())
