@@ -286,18 +286,82 @@ static void test_interrupted_bootstrap_starts_over(void **state)
     bootstrap(w);
 }
 
-/* Power fails at any of the state's replacements: the next visit ends with the certificate. */
+/* Stands in for a power cut between the state's replacements: a disk that takes no certificate. */
+static const struct storage_ops *whole_disk;
+
+static err_t write_no_certificate(struct storage *s, const char *name, struct span bytes)
+{
+    return strncmp(name, "certificate", strlen("certificate")) == 0
+               ? ERR_LIMIT
+               : whole_disk->write(s, name, bytes);
+}
+
+/* The answer came and was not carried out: the next visit asks with the same key, and ends with the
+ * certificate. */
 static void test_bootstrap_cut_short_is_finished(void **state)
 {
     struct world *w = *state;
+    CLEANUP(EVP_PKEY_free) EVP_PKEY *before = NULL;
     assert_ok(device_seal(w->device, PROFILE, "SN-1", NULL));
-    w->device->state.standing = DEVICE_STANDING_ACTIVE; /* the answer's facts were saved, no more */
-    EVP_PKEY *key = NULL;
-    assert_ok(device_new_key(w->device, "", &key));
+    whole_disk = w->device->storage->ops;
+    struct storage_ops full = *whole_disk;
+    full.write = write_no_certificate;
+    w->device->storage->ops = &full;
+    expect(PLAY(w, DOES(DEVICE_BOOTSTRAP, REPLY_GRANT)), ERR_LIMIT);
+    public_key_of_csr(buf_span(&w->last_body), &before);
+    w->device->storage->ops = whole_disk;
     power_cycle(w);
     assert_true(device_needs_bootstrap(w->device));
-    bootstrap(w);
-    assert_string_equal(device_current_serial(w->device), "0000000000000011");
+    expect(PLAY(w, BODY(DEVICE_BOOTSTRAP, 503, "{}"), DOES(DEVICE_BOOTSTRAP, REPLY_GRANT),
+                DOES(DEVICE_CONFIRM, REPLY_VERDICT)),
+           ERR_OK);
+    assert_int_equal(EVP_PKEY_eq(device_current_key(w->device), before), 1);
+    assert_false(device_needs_bootstrap(w->device));
+}
+
+/* Active without a certificate (none is issued unasked, or the first one was given up): the device
+ * does not ask again. Its key waits for work that may come, and an interrupted pick-up is no
+ * bootstrap. */
+static void test_active_without_certificate(void **state)
+{
+    struct world *w = *state;
+    CLEANUP(EVP_PKEY_free) EVP_PKEY *waiting = NULL;
+    assert_ok(device_seal(w->device, PROFILE, "SN-1", NULL));
+    expect(PLAY(w, BODY(DEVICE_BOOTSTRAP, 200, "{\"state\":\"active\"}")), ERR_OK);
+    public_key_of_csr(buf_span(&w->last_body), &waiting);
+    assert_int_equal(w->device->state.standing, DEVICE_STANDING_ACTIVE);
+    assert_false(device_needs_bootstrap(w->device));
+    power_cycle(w);
+    assert_false(device_needs_bootstrap(w->device));
+    expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 200, WORK("issue", "true")),
+                LATER(DEVICE_PICKUP, 503, 3600)),
+           ERR_UNAVAILABLE);
+    assert_false(device_needs_bootstrap(w->device));
+    next_week(w);
+    expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 200, WORK("issue", "true")),
+                DOES(DEVICE_PICKUP, REPLY_GRANT), DOES(DEVICE_CONFIRM, REPLY_VERDICT)),
+           ERR_OK);
+    assert_int_equal(EVP_PKEY_eq(device_current_key(w->device), waiting), 1);
+}
+
+/* Given up at the server between the answer that was lost and the next one: no reason to go on. */
+static void test_cut_short_then_given_up(void **state)
+{
+    struct world *w = *state;
+    EVP_PKEY *key = NULL;
+    assert_ok(device_new_key(w->device, OP1, &key));
+    expect(PLAY(w, BODY(DEVICE_BOOTSTRAP, 200, "{\"state\":\"active\"}")), ERR_OK);
+    assert_string_equal(w->device->state.operation, "");
+    assert_false(device_needs_bootstrap(w->device));
+}
+
+/* A first certificate that cannot be used is reported by a heartbeat, not asked for again. */
+static void test_unusable_first_certificate(void **state)
+{
+    struct world *w = *state;
+    expect(PLAY(w, DOES(DEVICE_BOOTSTRAP, REPLY_STRANGER)), ERR_INVALID);
+    expect(PLAY(w, BODY(DEVICE_HEARTBEAT, 200, IDLE)), ERR_OK);
+    assert_non_null(strstr(buf_cstr(&w->last_body), "wrong_key"));
 }
 
 /* Without a profile the device is registered unowned; sealed later it bootstraps again. */
@@ -693,6 +757,9 @@ int main(void)
         T(test_bootstrap),
         T(test_interrupted_bootstrap_starts_over),
         T(test_bootstrap_cut_short_is_finished),
+        T(test_active_without_certificate),
+        T(test_cut_short_then_given_up),
+        T(test_unusable_first_certificate),
         T(test_two_stages),
         T(test_allocated_then_issued),
         T(test_refused_bootstrap_keeps_trying),

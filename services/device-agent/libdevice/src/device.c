@@ -202,11 +202,7 @@ bool device_needs_bootstrap(const struct device *d)
     const struct device_state *s = &d->state;
     bool sealed_since =
         s->standing == DEVICE_STANDING_REGISTERED && strcmp(d->profile, s->profile_reported) != 0;
-    /* The answer came and the power failed before its certificate was stored: the key still waits.
-     */
-    bool interrupted = s->standing == DEVICE_STANDING_ACTIVE && s->current == DEVICE_SLOT_NONE &&
-                       s->stage == DEVICE_STAGE_KEY;
-    return s->standing == DEVICE_STANDING_NEW || sealed_since || interrupted;
+    return s->standing == DEVICE_STANDING_NEW || sealed_since;
 }
 
 static err_t reserve(struct device *d, uint64_t upto)

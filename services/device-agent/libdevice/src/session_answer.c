@@ -186,6 +186,22 @@ static err_t keep_server_ca(struct device *d, struct span pem)
     return storage_replace(d->storage, DEVICE_SERVER_CA_FILE, pem);
 }
 
+/* With a certificate the device is no longer new when that is installed, or found unusable: until
+ * then the next visit bootstraps again. Without one its key is free for work that may come. */
+static void apply_bootstrap(struct device_session *s, struct device_state *next,
+                            const struct device_bootstrap_answer *a)
+{
+    next->standing = a->delivered ? DEVICE_STANDING_NEW : a->standing;
+    memcpy(next->standing_reason, a->reason, sizeof next->standing_reason);
+    memcpy(next->domain, a->domain, sizeof next->domain);
+    memcpy(next->profile_reported, s->device->profile, sizeof next->profile_reported);
+    if (next->stage == DEVICE_STAGE_KEY) {
+        (void)snprintf(next->operation, sizeof next->operation, "%s",
+                       a->delivered ? a->delivery.operation : "");
+    }
+    apply_settings(s, next, &a->settings);
+}
+
 static void bootstrap_answered(struct device_session *s, struct span body)
 {
     CLEANUP(device_bootstrap_answer_deinit) struct device_bootstrap_answer a = {.delivered = false};
@@ -197,18 +213,10 @@ static void bootstrap_answered(struct device_session *s, struct span body)
         return;
     }
     struct device_state next = d->state;
-    next.standing = a.standing;
-    memcpy(next.standing_reason, a.reason, sizeof next.standing_reason);
-    memcpy(next.domain, a.domain, sizeof next.domain);
-    memcpy(next.profile_reported, d->profile, sizeof next.profile_reported);
-    apply_settings(s, &next, &a.settings);
+    apply_bootstrap(s, &next, &a);
     err = keep_server_ca(d, buf_span(&a.server_ca));
     if (err == ERR_OK) {
         err = device_commit(d, &next);
-    }
-    EVP_PKEY *key = NULL;
-    if (err == ERR_OK && a.delivered) { /* the waiting key is now this operation's */
-        err = device_new_key(d, a.delivery.operation, &key);
     }
     if (err != ERR_OK) {
         session_finish_storage(s, err);

@@ -273,7 +273,8 @@ err_t device_new_key(struct device *d, const char *operation, EVP_PKEY **ret_key
     }
     enum device_slot spare = device_state_spare(&d->state);
     bool waiting = d->state.stage == DEVICE_STAGE_KEY;
-    if (waiting && (d->state.operation[0] == 0 || strcmp(d->state.operation, operation) == 0)) {
+    if (waiting && (d->state.operation[0] == 0 || operation[0] == 0 ||
+                    strcmp(d->state.operation, operation) == 0)) {
         *ret_key = d->key[spare];
         return adopt_key(d, operation);
     }
@@ -321,6 +322,7 @@ static err_t refuse(struct device *d, const char *operation, const struct fault 
     char reason[DEVICE_REASON_MAX + 1];
     (void)snprintf(reason, sizeof reason, "%s: %.150s", fault->code, fault->text);
     note_failure(&next, operation, reason);
+    next.standing = DEVICE_STANDING_ACTIVE; /* as in device_confirmed */
     enum device_slot spare = device_state_spare(&next);
     bool had_key = next.stage == DEVICE_STAGE_KEY && strcmp(next.operation, operation) == 0;
     if (had_key) {
@@ -364,6 +366,7 @@ static err_t switch_over(struct device *d, const struct device_grant *grant, EVP
     }
     next.current = spare;
     next.stage = DEVICE_STAGE_CONFIRM;
+    next.standing = DEVICE_STANDING_ACTIVE; /* as in device_confirmed */
     set_text(next.operation, sizeof next.operation, grant->operation);
     err = device_commit(d, &next);
     if (err == ERR_OK && copied_key != NULL) {

@@ -60,7 +60,8 @@ MUST_USE err_t device_tls_certificate(struct device *d, X509 **ret);
  * changed; ERR_INVALID: not their form. */
 MUST_USE err_t device_seal(struct device *d, const char *profile, const char *serial,
                            struct fault *fault);
-/* True while the server has not been told what is sealed, or its answer was not carried out. */
+/* True while the server has not been told what is sealed, or the certificate in its answer was not
+ * carried out: then the device still counts as new. */
 bool device_needs_bootstrap(const struct device *d);
 
 /* The next sequence number, never given out before, power cuts included. Storage errors: none was
@@ -81,10 +82,10 @@ MUST_USE err_t device_heartbeat_sent(struct device *d);
 MUST_USE err_t device_heartbeat_defer(struct device *d, int64_t wait_ms);
 
 /*
- * A key pair for `operation` ("" while a bootstrap has none yet) in the spare slot, durable before
- * anybody hears of it. Asked again for the same operation it is the same key, and a bootstrap's
- * waiting key serves the operation that answers it. ERR_CONFLICT while a confirmation is owed.
- * *ret_key is borrowed.
+ * A key pair for `operation` ("": a bootstrap, which has none yet) in the spare slot, durable
+ * before anybody hears of it. Asked again for the same operation it is the same key; a key that
+ * waits without an operation serves the first that comes, and a bootstrap takes any that waits.
+ * ERR_CONFLICT while a confirmation is owed. *ret_key is borrowed.
  */
 MUST_USE err_t device_new_key(struct device *d, const char *operation, EVP_PKEY **ret_key);
 
@@ -95,9 +96,10 @@ struct device_grant {
 };
 /*
  * Judges the certificate, stores it with its key in the spare slot and switches over; from then on
- * a confirmation is owed. ERR_INVALID: it cannot be used; nothing was switched, the reason is noted
- * for the next heartbeat's report. Storage errors: nothing was switched, the same grant may be
- * installed again.
+ * a confirmation is owed. Either way the device counts as active afterwards, since none but active
+ * ones are given certificates. ERR_INVALID: it cannot be used; nothing was switched, the reason is
+ * noted for the next heartbeat's report. Storage errors: nothing was switched, the same grant may
+ * be installed again.
  */
 MUST_USE err_t device_install(struct device *d, const struct device_grant *grant,
                               struct fault *fault);

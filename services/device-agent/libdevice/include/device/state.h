@@ -17,7 +17,7 @@
 
 /* How the server knows the device. */
 enum device_standing {
-    DEVICE_STANDING_NEW,        /* never bootstrapped: only a bootstrap makes sense */
+    DEVICE_STANDING_NEW,        /* no bootstrap was carried out: only a bootstrap makes sense */
     DEVICE_STANDING_REGISTERED, /* known, without an owner; a profile sealed later bootstraps again
                                  */
     DEVICE_STANDING_ALLOCATED,  /* has an owner, is not allowed yet */
@@ -77,7 +77,7 @@ struct device_state {
     struct device_pair pair[DEVICE_SLOT_COUNT]; /* [DEVICE_SLOT_NONE] stays empty */
 
     enum device_stage stage;
-    char operation[DEVICE_OPERATION_SIZE]; /* of the stage; "" while a bootstrap's key waits */
+    char operation[DEVICE_OPERATION_SIZE]; /* of the stage; "" while a key waits for any */
 
     char failed_operation[DEVICE_OPERATION_SIZE]; /* reported by the next heartbeat */
     char failed_reason[DEVICE_REASON_MAX + 1];
