@@ -32,6 +32,7 @@ struct daemon_due {
     int64_t hold_ms;   /* the flood interval, for a heartbeat */
     int64_t away_ms;   /* left of what the server asked for when it put the last visit off */
     bool urgent;       /* a bootstrap or an owed confirmation, not a heartbeat */
+    bool visited;      /* a visit was just made: no second one at once, however urgent */
     unsigned failures; /* visits that failed in a row */
 };
 /* When the next visit is due, in milliseconds from now. Pure but for `random`, of which all 32 bits

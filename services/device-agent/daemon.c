@@ -18,6 +18,12 @@ static int64_t share(int64_t ms, uint32_t random)
     return (int64_t)((uint64_t)ms * random >> 32);
 }
 
+/* Half of it up to all of it. */
+static int64_t spread_out(int64_t ms, uint32_t random)
+{
+    return ms / 2 + share(ms / 2, random);
+}
+
 int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due *due,
                        int64_t now_ms, uint32_t random)
 {
@@ -25,8 +31,12 @@ int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due
     if (due->failures > 0) {
         wait = FAILURE_FIRST_MS << (due->failures < 8 ? due->failures - 1 : 7);
         wait = wait < FAILURE_MAX_MS ? wait : FAILURE_MAX_MS;
-        wait = wait / 2 + share(wait / 2, random);
-    } else if (!due->urgent) {
+        wait = spread_out(wait, random);
+    } else if (due->urgent) {
+        /* Whatever the server's answers make of the device, they must not make it call without a
+         * pause. */
+        wait = due->visited ? spread_out(FAILURE_FIRST_MS, random) : 0;
+    } else {
         int64_t interval = state->heartbeat_interval_s * 1000;
         int64_t spread = interval / 20 < SPREAD_MAX_MS ? interval / 20 : SPREAD_MAX_MS;
         wait = state->next_heartbeat_ms - now_ms;
@@ -77,11 +87,19 @@ static bool is_urgent(const struct device *d)
     return device_needs_bootstrap(d) || d->state.stage == DEVICE_STAGE_CONFIRM;
 }
 
-static int64_t next_wait(struct app *a, unsigned failures, int64_t away_until_mono_ms)
+/* What the visits so far have left behind. */
+struct past {
+    bool visited;
+    unsigned failures;          /* in a row */
+    int64_t away_until_mono_ms; /* as the server asked */
+};
+
+static int64_t next_wait(struct app *a, const struct past *past)
 {
-    struct daemon_due due = {.away_ms = away_until_mono_ms - clock_mono_ms(&clock_system),
+    struct daemon_due due = {.away_ms = past->away_until_mono_ms - clock_mono_ms(&clock_system),
                              .urgent = is_urgent(a->device),
-                             .failures = failures};
+                             .visited = past->visited,
+                             .failures = past->failures};
     uint32_t random = 0;
     random_bytes(&random, sizeof random);
     if (device_heartbeat_hold_ms(a->device, &due.hold_ms) != ERR_OK) {
@@ -92,9 +110,8 @@ static int64_t next_wait(struct app *a, unsigned failures, int64_t away_until_mo
 
 err_t daemon_run(struct app *a, struct fault *fault)
 {
-    unsigned failures = 0;
-    int64_t away_until = 0;
-    int64_t wait = next_wait(a, 0, away_until);
+    struct past past = {.visited = false};
+    int64_t wait = next_wait(a, &past);
     log_info(&(struct log_context){.device = a->device->uid}, "agent_started",
              LOG_STR("version", FLEETSEAL_VERSION), LOG_INT("first_visit_ms", wait));
     for (;;) {
@@ -105,7 +122,7 @@ err_t daemon_run(struct app *a, struct fault *fault)
         }
         wait -= clock_mono_ms(&clock_system) - start;
         if (woken == 0 && wait > 0) {
-            int64_t fresh = next_wait(a, failures, away_until);
+            int64_t fresh = next_wait(a, &past);
             wait = fresh < wait ? fresh : wait;
             continue;
         }
@@ -115,9 +132,10 @@ err_t daemon_run(struct app *a, struct fault *fault)
             return ERR_OK;
         }
         tell(a, err, &outcome, fault);
+        past.visited = true;
         /* An early heartbeat was refused: nothing has failed. */
-        failures = err == ERR_OK || err == ERR_BUSY ? 0 : failures + 1;
-        away_until = clock_mono_ms(&clock_system) + outcome.stay_away_ms;
-        wait = next_wait(a, failures, away_until);
+        past.failures = err == ERR_OK || err == ERR_BUSY ? 0 : past.failures + 1;
+        past.away_until_mono_ms = clock_mono_ms(&clock_system) + outcome.stay_away_ms;
+        wait = next_wait(a, &past);
     }
 }

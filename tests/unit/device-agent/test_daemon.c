@@ -36,6 +36,18 @@ static void test_urgent(void **state)
     assert_true(wait_for(5 * MINUTE, 0, true, 1, LOW) >= 15000);
 }
 
+/* A visit that went well and leaves the device urgent is followed by a pause. */
+static void test_urgent_after_a_visit(void **state)
+{
+    (void)state;
+    struct device_state s = {.heartbeat_interval_s = WEEK_S, .next_heartbeat_ms = NOW};
+    const struct daemon_due due = {.urgent = true, .visited = true};
+    const struct daemon_due idle = {.visited = true};
+    assert_int_equal(daemon_wait_ms(&s, &due, NOW, LOW), 15000);
+    assert_in_range(daemon_wait_ms(&s, &due, NOW, HIGH), 29999, 30000);
+    assert_int_equal(daemon_wait_ms(&s, &idle, NOW, HIGH), 0);
+}
+
 static void test_failures_back_off(void **state)
 {
     (void)state;
@@ -82,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_due),
         cmocka_unit_test(test_urgent),
+        cmocka_unit_test(test_urgent_after_a_visit),
         cmocka_unit_test(test_failures_back_off),
         cmocka_unit_test(test_server_says_when),
     };
