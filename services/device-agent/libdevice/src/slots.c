@@ -52,6 +52,20 @@ static void set_key(struct device *d, enum device_slot slot, EVP_PKEY *key)
     d->key[slot] = key;
 }
 
+/* Says of a slot's file that it is not what was written there. Any other failure to read it is the
+ * moment's: a disk, a lack of descriptors or memory, rights. It must not cost key and certificate.
+ */
+static bool is_damage(err_t err)
+{
+    return err == ERR_ABSENT || err == ERR_CORRUPT || err == ERR_TOO_LARGE;
+}
+
+/* Bytes that have the right digest are those that were written: what cannot read them is broken. */
+static err_t as_written(err_t err)
+{
+    return err == ERR_CORRUPT ? ERR_INTERNAL : err;
+}
+
 /* Reads a file of a slot and checks that it is the one the state means. */
 static err_t read_file(struct device *d, const char *name, const char *hash, struct buf *to)
 {
@@ -72,7 +86,7 @@ static err_t load_key(struct device *d, enum device_slot slot)
         return err;
     }
     EVP_PKEY *key = NULL;
-    err = device_key_read(buf_span(&pem), &key);
+    err = as_written(device_key_read(buf_span(&pem), &key));
     if (err == ERR_OK) {
         set_key(d, slot, key);
     }
@@ -92,11 +106,16 @@ static err_t load_pair(struct device *d, enum device_slot slot)
         return err;
     }
     CLEANUP(X509_free) X509 *certificate = NULL;
-    err = device_certificate_read(buf_span(&pem), &certificate);
+    err = as_written(device_certificate_read(buf_span(&pem), &certificate));
+    const EVP_PKEY *certified = err == ERR_OK ? X509_get0_pubkey(certificate) : NULL;
+    if (err == ERR_OK && certified == NULL) {
+        err = ERR_INTERNAL;
+    }
     if (err != ERR_OK) {
         return err;
     }
-    return EVP_PKEY_eq(X509_get0_pubkey(certificate), d->key[slot]) == 1 ? ERR_OK : ERR_CORRUPT;
+    int same = EVP_PKEY_eq(certified, d->key[slot]);
+    return same == 1 ? ERR_OK : same == -2 ? ERR_INTERNAL : ERR_CORRUPT; /* -2: cannot tell */
 }
 
 static void clear_pair(struct device_state *s, enum device_slot slot)
@@ -152,12 +171,16 @@ static err_t leave_current(struct device *d)
 
 static err_t recover_current(struct device *d)
 {
-    while (d->state.current != DEVICE_SLOT_NONE && load_pair(d, d->state.current) != ERR_OK) {
+    while (d->state.current != DEVICE_SLOT_NONE) {
+        err_t err = load_pair(d, d->state.current);
+        if (!is_damage(err)) {
+            return err;
+        }
         set_key(d, d->state.current, NULL);
         if (d->options.read_only) {
             return ERR_CORRUPT;
         }
-        err_t err = leave_current(d);
+        err = leave_current(d);
         if (err != ERR_OK) {
             return err;
         }
@@ -174,8 +197,9 @@ static err_t recover_spare(struct device *d)
     if (d->state.stage != DEVICE_STAGE_KEY && !previous) {
         return ERR_OK;
     }
-    if ((previous ? load_pair(d, spare) : load_key(d, spare)) == ERR_OK) {
-        return ERR_OK;
+    err_t err = previous ? load_pair(d, spare) : load_key(d, spare);
+    if (!is_damage(err)) {
+        return err;
     }
     if (d->options.read_only) {
         return ERR_CORRUPT;

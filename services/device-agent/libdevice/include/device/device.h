@@ -44,9 +44,10 @@ struct device {
 
 /*
  * Takes `storage` over (also on failure). Makes identity and state when there are none, mends what
- * a power cut left, goes back to the previous certificate when the current one cannot be used.
- * ERR_CORRUPT: the identity or the state is damaged, or one is there without the other; nothing was
- * changed. ERR_ABSENT: read_only and no device here. Storage errors pass through.
+ * a power cut left, goes back to the previous certificate when the current one's files are gone or
+ * not what was written. ERR_CORRUPT: the identity or the state is damaged, or one is there without
+ * the other; nothing was changed. ERR_ABSENT: read_only and no device here. Storage errors pass
+ * through: a file that cannot be read at the moment costs nothing.
  */
 MUST_USE err_t device_open(struct storage *storage, const struct device_options *options,
                            struct device **ret, struct fault *fault);
