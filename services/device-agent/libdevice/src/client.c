@@ -40,9 +40,6 @@ bool device_client_sleep(const struct device_client *c, int64_t ms)
 static err_t exchange(const struct device_client *c, struct device_conn *conn, int64_t deadline_ms,
                       struct fault *fault)
 {
-    int64_t end =
-        clock_mono_ms(&clock_system) + DEVICE_CONNECT_TIMEOUT_MS + DEVICE_ANSWER_TIMEOUT_MS;
-    end = end < deadline_ms ? end : deadline_ms;
     for (;;) {
         enum device_io io = device_conn_drive(conn);
         if (io == DEVICE_IO_ANSWER) {
@@ -52,12 +49,13 @@ static err_t exchange(const struct device_client *c, struct device_conn *conn, i
             *fault = *device_conn_fault(conn);
             return ERR_UNAVAILABLE;
         }
-        int64_t left = end - clock_mono_ms(&clock_system);
+        int64_t left = deadline_ms - clock_mono_ms(&clock_system);
+        int64_t wait = device_conn_wait_ms(conn);
         if (left <= 0) {
             return fault_set(fault, ERR_UNAVAILABLE, "connection", "", "no answer in time");
         }
         short events = io == DEVICE_IO_READ ? POLLIN : POLLOUT;
-        if (wait_for(c, device_conn_fd(conn), events, left) < 0) {
+        if (wait_for(c, device_conn_fd(conn), events, wait < left ? wait : left) < 0) {
             return ERR_STOPPING;
         }
     }

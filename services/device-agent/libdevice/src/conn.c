@@ -26,7 +26,11 @@ enum stage {
 struct device_conn {
     struct device_server *server; /* borrowed */
     struct device *device;        /* borrowed */
-    const struct addrinfo *address;
+    /* Its own copy: another connection may have the name looked up again meanwhile. */
+    struct device_addresses addresses;
+    size_t tried;           /* of the addresses, without success */
+    int64_t connect_due_ms; /* monotonic: until then connection and handshake have time */
+    int64_t due_ms; /* ... and the present step of all: an address, the handshake, the answer */
     int fd;
     SSL *ssl;
     SSL_SESSION *session; /* newest ticket */
@@ -76,19 +80,40 @@ static enum device_io fail_tls(struct device_conn *c, const char *what)
     return fail(c, what, reason != NULL ? reason : "");
 }
 
+static int64_t now_ms(const struct device_conn *c)
+{
+    return clock_mono_ms(c->device->options.clock);
+}
+
+/* The place of the present address in the server's list. */
+static size_t present(const struct device_conn *c)
+{
+    return (c->addresses.first + c->tried) % c->addresses.count;
+}
+
+/* One address may not take the time of those after it; the last one may use it up. */
+static void give_time(struct device_conn *c)
+{
+    bool last = c->tried + 1 == c->addresses.count;
+    int64_t due_ms = now_ms(c) + DEVICE_ADDRESS_TIMEOUT_MS;
+    c->due_ms = last || due_ms > c->connect_due_ms ? c->connect_due_ms : due_ms;
+}
+
 /* Starts a connection to the next address that takes one. */
 static bool connect_next(struct device_conn *c)
 {
-    for (; c->address != NULL; c->address = c->address->ai_next) {
+    for (; c->tried < c->addresses.count; c->tried++) {
+        const struct device_address *a = &c->addresses.list[present(c)];
         close_socket(c);
-        c->fd = socket(c->address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        c->fd = socket(a->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (c->fd < 0) {
             continue;
         }
         int on = 1;
         (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        if (connect(c->fd, c->address->ai_addr, c->address->ai_addrlen) == 0 ||
+        if (connect(c->fd, (const struct sockaddr *)&a->address, a->len) == 0 ||
             errno == EINPROGRESS) {
+            give_time(c);
             return true;
         }
     }
@@ -146,7 +171,8 @@ err_t device_conn_open(struct device_server *s, struct device *d, SSL_SESSION *r
     c->server = s;
     c->device = d;
     c->fd = -1;
-    c->address = s->addresses;
+    c->addresses = s->addresses;
+    c->connect_due_ms = now_ms(c) + DEVICE_CONNECT_TIMEOUT_MS;
     c->out = BUF_INIT(DEVICE_REQUEST_MAX + 4096);
     device_http_reader_init(&c->reader);
     err = make_ssl(c, resume);
@@ -180,6 +206,12 @@ void device_conn_free(struct device_conn *c)
     free(c);
 }
 
+static void begin_request(struct device_conn *c)
+{
+    c->stage = STAGE_WRITE;
+    c->due_ms = now_ms(c) + DEVICE_ANSWER_TIMEOUT_MS;
+}
+
 err_t device_conn_send(struct device_conn *c, const struct device_http_request *request)
 {
     struct device_http_request whole = *request;
@@ -194,7 +226,7 @@ err_t device_conn_send(struct device_conn *c, const struct device_http_request *
         return err;
     }
     if (c->stage == STAGE_REST || c->stage == STAGE_ANSWERED) {
-        c->stage = STAGE_WRITE;
+        begin_request(c);
     } else {
         c->pending = true;
     }
@@ -212,8 +244,8 @@ static bool wants(struct device_conn *c, int result, enum device_io *ret)
     return true;
 }
 
-/* True: gone on to the next stage. */
-static bool drive_connect(struct device_conn *c, enum device_io *ret)
+/* 0: connected; EINPROGRESS; or why not. */
+static int connect_error(const struct device_conn *c)
 {
     int error = 0;
     socklen_t len = sizeof error;
@@ -223,20 +255,39 @@ static bool drive_connect(struct device_conn *c, enum device_io *ret)
         error = errno;
     }
     if (error == 0 && getpeername(c->fd, (struct sockaddr *)&peer, &peer_len) != 0) {
-        error = errno == ENOTCONN ? 0 : errno;
-        if (error == 0) {
-            *ret = DEVICE_IO_WRITE;
-            return false;
-        }
+        error = errno == ENOTCONN ? EINPROGRESS : errno;
+    }
+    return error;
+}
+
+/* True: the present address may still answer, and no other is to have a turn before. */
+static bool may_still_connect(const struct device_conn *c)
+{
+    bool last = c->tried + 1 == c->addresses.count;
+    return last || now_ms(c) < c->due_ms || now_ms(c) >= c->connect_due_ms;
+}
+
+/* The present address is no good. */
+static enum device_io connect_elsewhere(struct device_conn *c, int error)
+{
+    c->tried++;
+    if (connect_next(c)) {
+        return DEVICE_IO_WRITE;
+    }
+    device_server_forget(c->server);
+    return fail(c, "no connection", strerror(error == EINPROGRESS ? ETIMEDOUT : error));
+}
+
+/* True: gone on to the next stage. */
+static bool drive_connect(struct device_conn *c, enum device_io *ret)
+{
+    int error = connect_error(c);
+    if (error == EINPROGRESS && may_still_connect(c)) {
+        *ret = DEVICE_IO_WRITE;
+        return false;
     }
     if (error != 0) {
-        c->address = c->address->ai_next;
-        if (connect_next(c)) {
-            *ret = DEVICE_IO_WRITE;
-            return false;
-        }
-        device_server_forget(c->server);
-        *ret = fail(c, "no connection", strerror(error));
+        *ret = connect_elsewhere(c, error);
         return false;
     }
     if (SSL_set_fd(c->ssl, c->fd) != 1) {
@@ -244,6 +295,7 @@ static bool drive_connect(struct device_conn *c, enum device_io *ret)
         return false;
     }
     c->stage = STAGE_HANDSHAKE;
+    c->due_ms = c->connect_due_ms;
     return true;
 }
 
@@ -256,7 +308,13 @@ static bool drive_handshake(struct device_conn *c, enum device_io *ret)
         }
         return false;
     }
-    c->stage = c->pending ? STAGE_WRITE : STAGE_REST;
+    device_server_begin_with(c->server, present(c));
+    if (c->pending) {
+        begin_request(c);
+    } else {
+        c->stage = STAGE_REST;
+        c->due_ms = INT64_MAX;
+    }
     c->pending = false;
     return true;
 }
@@ -318,10 +376,9 @@ static enum device_io drive_read(struct device_conn *c)
     }
 }
 
-enum device_io device_conn_drive(struct device_conn *c)
+static enum device_io go_on(struct device_conn *c)
 {
     enum device_io io = DEVICE_IO_FAILED;
-    ERR_clear_error();
     if (c->stage == STAGE_CONNECT && !drive_connect(c, &io)) {
         return io;
     }
@@ -341,6 +398,30 @@ enum device_io device_conn_drive(struct device_conn *c)
     default:
         return DEVICE_IO_FAILED;
     }
+}
+
+/* A host that is silent now would cost every attempt its time: the next one begins behind it. */
+static enum device_io ran_out_of_time(struct device_conn *c)
+{
+    const char *what = c->stage == STAGE_CONNECT     ? "no connection in time"
+                       : c->stage == STAGE_HANDSHAKE ? "no TLS connection in time"
+                                                     : "no answer in time";
+    device_server_begin_with(c->server, present(c) + 1);
+    return fail(c, what, "");
+}
+
+enum device_io device_conn_drive(struct device_conn *c)
+{
+    ERR_clear_error();
+    enum device_io io = go_on(c);
+    bool waits = io == DEVICE_IO_READ || io == DEVICE_IO_WRITE;
+    return waits && device_conn_wait_ms(c) == 0 ? ran_out_of_time(c) : io;
+}
+
+int64_t device_conn_wait_ms(const struct device_conn *c)
+{
+    int64_t left = c->due_ms - now_ms(c);
+    return left > 0 ? left : 0;
 }
 
 int device_conn_fd(const struct device_conn *c)

@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
 
 CLEANUP_DEFINE(BIO *, BIO_free_all);
+CLEANUP_DEFINE(struct addrinfo *, freeaddrinfo);
 
 static err_t bad_url(const char *url, struct fault *fault)
 {
@@ -130,16 +132,18 @@ err_t device_server_new(const struct device_server_options *options, struct devi
 
 void device_server_forget(struct device_server *s)
 {
-    if (s->addresses != NULL) {
-        freeaddrinfo(s->addresses);
-        s->addresses = NULL;
-    }
+    s->addresses.count = 0;
+    s->addresses.first = 0;
+}
+
+void device_server_begin_with(struct device_server *s, size_t address)
+{
+    s->addresses.first = address < s->addresses.count ? address : 0;
 }
 
 void device_server_free(struct device_server *s)
 {
     if (s != NULL) {
-        device_server_forget(s);
         SSL_CTX_free(s->context);
         free(s);
     }
@@ -152,15 +156,21 @@ const char *device_server_host(const struct device_server *s)
 
 err_t device_server_resolve(struct device_server *s, struct fault *fault)
 {
-    if (s->addresses != NULL) {
+    struct device_addresses *to = &s->addresses;
+    if (to->count > 0) {
         return ERR_OK;
     }
+    CLEANUP(freeaddrinfo) struct addrinfo *found = NULL;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    int code = getaddrinfo(s->name, s->port, &hints, &s->addresses);
-    if (code != 0) {
-        s->addresses = NULL;
-        return fault_set(fault, ERR_UNAVAILABLE, "connect", "", "%s: %s", s->name,
-                         gai_strerror(code));
+    int code = getaddrinfo(s->name, s->port, &hints, &found);
+    for (const struct addrinfo *a = found; a != NULL && to->count < DEVICE_ADDRESSES_MAX;
+         a = a->ai_next) {
+        if (a->ai_addrlen <= sizeof to->list[0].address) {
+            memcpy(&to->list[to->count].address, a->ai_addr, a->ai_addrlen);
+            to->list[to->count++].len = a->ai_addrlen;
+        }
     }
-    return ERR_OK;
+    return to->count > 0 ? ERR_OK
+                         : fault_set(fault, ERR_UNAVAILABLE, "connect", "", "%s: %s", s->name,
+                                     code != 0 ? gai_strerror(code) : "no address");
 }

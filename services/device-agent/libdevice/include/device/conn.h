@@ -1,8 +1,9 @@
 /*
  * A device's connection: TCP, TLS 1.2 or 1.3 with the root-of-trust key as client, one request and
  * one answer at a time, kept alive while the server agrees. Nothing here blocks except the name
- * look-up: the caller waits for the descriptor to become ready as device_conn_drive tells, so one
- * loop can hold thousands. SIGPIPE must be ignored by the program.
+ * look-up: the caller waits for the descriptor to become ready as device_conn_drive tells, and no
+ * longer than device_conn_wait_ms, so one loop can hold thousands. Time is the device's clock.
+ * SIGPIPE must be ignored by the program.
  */
 #ifndef DEVICE_CONN_H
 #define DEVICE_CONN_H
@@ -13,12 +14,14 @@
 #include "device/http.h"
 
 #define DEVICE_CONNECT_TIMEOUT_MS 15000 /* connection and handshake */
+#define DEVICE_ADDRESS_TIMEOUT_MS 5000  /* of it for one address, while others are left to try */
 #define DEVICE_ANSWER_TIMEOUT_MS  30000 /* from a request to its whole answer */
 
 CLEANUP_DEFINE(SSL_SESSION *, SSL_SESSION_free);
 
-/* A server as devices know it: address, name, and who vouches for it. Shared by connections of one
- * thread. */
+/* A server as devices know it: name, addresses, and who vouches for it. Shared by connections of
+ * one thread. It remembers which address answered and which ran out of time: the next connection
+ * begins with the one, or behind the other. */
 struct device_server;
 
 struct device_server_options {
@@ -55,8 +58,12 @@ CLEANUP_DEFINE(struct device_conn *, device_conn_free);
 
 /* Queues a request (copied). Only when no other is under way. ERR_TOO_LARGE. */
 MUST_USE err_t device_conn_send(struct device_conn *c, const struct device_http_request *request);
-/* Goes as far as it can without waiting. */
+/* Goes as far as it can without waiting. A step whose time is over goes on with the server's next
+ * address, or fails. */
 enum device_io device_conn_drive(struct device_conn *c);
+/* After DEVICE_IO_READ or _WRITE: device_conn_drive is due in so many milliseconds, whatever the
+ * descriptor does. */
+int64_t device_conn_wait_ms(const struct device_conn *c);
 /* The descriptor; it may change between two calls of device_conn_drive while connecting. */
 int device_conn_fd(const struct device_conn *c);
 /* After DEVICE_IO_ANSWER, until the next request; borrowed. */
