@@ -39,6 +39,9 @@ struct daemon_due {
  * count. */
 int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due *due,
                        int64_t now_ms, uint32_t random);
+/* How long at most to rest before the wall clock is looked at again, which may have been set:
+ * shorter when it shows a time before the last answer, so that it is known to be wrong. Pure. */
+int64_t daemon_look_again_ms(const struct device_state *state, int64_t now_ms);
 
 /* Takes the state directory's lock. ERR_CONFLICT: another agent has it, its process id is in
  * *ret_pid (0: not known). */

@@ -11,6 +11,7 @@
 #define FAILURE_FIRST_MS INT64_C(30000)
 #define FAILURE_MAX_MS   INT64_C(3600000)
 #define LOOK_AGAIN_MS    INT64_C(3600000) /* the wall clock may have been set meanwhile */
+#define LOOK_OFTEN_MS    INT64_C(60000)   /* ... and has to be */
 #define SPREAD_MAX_MS    INT64_C(600000)
 
 static int64_t share(int64_t ms, uint32_t random)
@@ -50,12 +51,20 @@ int64_t daemon_wait_ms(const struct device_state *state, const struct daemon_due
     return wait > due->away_ms ? wait : due->away_ms;
 }
 
+int64_t daemon_look_again_ms(const struct device_state *state, int64_t now_ms)
+{
+    bool before_last = now_ms < state->heartbeat_sent_ms ||
+                       now_ms < state->next_heartbeat_ms - state->heartbeat_interval_s * 1000;
+    return before_last ? LOOK_OFTEN_MS : LOOK_AGAIN_MS;
+}
+
 /* 1: a heartbeat is wanted now; 0: the time is over; -1: told to stop. */
 static int rest(const struct app *a, int64_t ms)
 {
     struct pollfd fds[2] = {{.fd = a->stop_fd, .events = POLLIN},
                             {.fd = a->nudge_fd, .events = POLLIN}};
-    int n = poll(fds, 2, (int)(ms < LOOK_AGAIN_MS ? ms : LOOK_AGAIN_MS));
+    int64_t most = daemon_look_again_ms(&a->device->state, clock_now_ms(&clock_system));
+    int n = poll(fds, 2, (int)(ms < most ? ms : most));
     if (n > 0 && fds[0].revents != 0) {
         return -1;
     }

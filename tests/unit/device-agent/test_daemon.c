@@ -89,6 +89,36 @@ static void test_server_says_when(void **state)
     }
 }
 
+/* A clock that is known to be wrong is looked at often: a device that is never on for an hour would
+ * not notice otherwise that it was set. */
+static void test_clock_is_looked_at_again(void **state)
+{
+    (void)state;
+    int64_t week_ms = INT64_C(1000) * WEEK_S;
+    const struct {
+        int64_t sent_ms, next_ms, now_ms;
+        int64_t expected;
+    } rows[] = {
+        {NOW, NOW + week_ms, NOW, 60 * MINUTE},
+        {NOW, NOW + week_ms, NOW + week_ms / 2, 60 * MINUTE},
+        {NOW, NOW + week_ms, NOW + 2 * week_ms, 60 * MINUTE},
+        {0, 0, NOW, 60 * MINUTE}, /* nothing is known yet */
+        {0, 0, 0, 60 * MINUTE},
+        {NOW, NOW + week_ms, NOW - 1, MINUTE}, /* before the last heartbeat */
+        {NOW, NOW + week_ms, 0, MINUTE},
+        {NOW, NOW + MINUTE, 0, MINUTE},
+        {0, NOW + week_ms, 0, MINUTE}, /* only bootstrapped: before that answer */
+        {0, NOW + week_ms, NOW - 1, MINUTE},
+        {0, NOW + week_ms, NOW, 60 * MINUTE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct device_state s = {.heartbeat_interval_s = WEEK_S,
+                                       .heartbeat_sent_ms = rows[i].sent_ms,
+                                       .next_heartbeat_ms = rows[i].next_ms};
+        assert_int_equal(daemon_look_again_ms(&s, rows[i].now_ms), rows[i].expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +127,7 @@ int main(void)
         cmocka_unit_test(test_urgent_after_a_visit),
         cmocka_unit_test(test_failures_back_off),
         cmocka_unit_test(test_server_says_when),
+        cmocka_unit_test(test_clock_is_looked_at_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
