@@ -34,6 +34,9 @@
 #define DEVICE_SPKI_MAX        600 /* bytes of a SubjectPublicKeyInfo: RSA-4096 fits */
 #define DEVICE_SIGNATURE_MAX   512 /* bytes of one signature */
 
+#define DEVICE_HEARTBEAT_INTERVAL_MAX_S INT64_C(31622400) /* 366 days */
+#define DEVICE_FLOOD_INTERVAL_MAX_S     86400
+
 /* "Fleetseal-Signature: v1 <sequence> <base64 of the signature>" on every signed exchange. */
 #define DEVICE_SIGNATURE_HEADER "Fleetseal-Signature"
 

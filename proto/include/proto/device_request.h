@@ -102,8 +102,6 @@ struct device_unblock_body {
 };
 extern const struct codec_table device_unblock_body_table;
 
-#define DEVICE_HEARTBEAT_INTERVAL_MAX_S INT64_C(31622400) /* 366 days */
-#define DEVICE_FLOOD_INTERVAL_MAX_S     86400
 /* Body of settings: what is not given stays. */
 struct device_settings_body {
     char uid[DEVICE_UID_LEN + 1];

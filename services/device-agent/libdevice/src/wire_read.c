@@ -56,13 +56,15 @@ static void read_text(struct answer *a, const struct device_json_value *v, const
     }
 }
 
-static int64_t read_seconds(struct answer *a, const struct device_json_value *v, const char *name)
+/* More than `most` counts as that: no answer sends a device to sleep for years. */
+static int64_t read_seconds(struct answer *a, const struct device_json_value *v, const char *name,
+                            int64_t most)
 {
     int64_t value = -1;
     if (v != NULL && device_json_integer(v, 0, SECONDS_MAX, &value) != ERR_OK) {
         wrong(a, name, "a number of seconds");
     }
-    return value;
+    return value < most ? value : most;
 }
 
 static void read_settings(struct answer *a, struct device_settings *ret)
@@ -71,11 +73,13 @@ static void read_settings(struct answer *a, struct device_settings *ret)
     if (s != NULL && s->type != DEVICE_JSON_OBJECT) {
         wrong(a, "settings", "an object");
     }
-    ret->heartbeat_interval_s = read_seconds(
-        a, device_json_member(&a->doc, s, "heartbeat_interval_s"), "heartbeat_interval_s");
-    ret->flood_interval_s =
-        read_seconds(a, device_json_member(&a->doc, s, "flood_interval_s"), "flood_interval_s");
-    ret->next_heartbeat_s = read_seconds(a, member(a, "next_heartbeat_s"), "next_heartbeat_s");
+    ret->heartbeat_interval_s =
+        read_seconds(a, device_json_member(&a->doc, s, "heartbeat_interval_s"),
+                     "heartbeat_interval_s", DEVICE_HEARTBEAT_INTERVAL_MAX_S);
+    ret->flood_interval_s = read_seconds(a, device_json_member(&a->doc, s, "flood_interval_s"),
+                                         "flood_interval_s", DEVICE_FLOOD_INTERVAL_MAX_S);
+    ret->next_heartbeat_s = read_seconds(a, member(a, "next_heartbeat_s"), "next_heartbeat_s",
+                                         DEVICE_HEARTBEAT_INTERVAL_MAX_S);
     read_text(a, member(a, "token"), "token", ret->token, sizeof ret->token, false);
 }
 

@@ -21,7 +21,8 @@ MUST_USE err_t device_write_pickup(const struct device *d, const char *operation
 MUST_USE err_t device_write_confirm(const char *operation, const char *serial, const EVP_PKEY *key,
                                     int64_t now_ms, struct buf *to);
 
-/* What every answer may carry beside its purpose. -1 and "" where absent. */
+/* What every answer may carry beside its purpose, within the protocol's limits. -1 and "" where
+ * absent. */
 struct device_settings {
     int64_t heartbeat_interval_s, flood_interval_s, next_heartbeat_s;
     char token[DEVICE_TOKEN_TEXT_MAX + 1];
