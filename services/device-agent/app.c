@@ -95,17 +95,33 @@ static err_t read_file(const char *path, struct buf *to, struct fault *fault)
     return ERR_OK;
 }
 
+/* What a bootstrap brought. With the anchors of the factory the visit goes on without it: the way
+ * to better ones leads through them. */
+static err_t read_delivered(const struct app *a, bool needed, struct buf *to, struct fault *fault)
+{
+    err_t err = storage_read(a->device->storage, DEVICE_SERVER_CA_FILE, to);
+    if (err == ERR_OK || err == ERR_ABSENT) {
+        return ERR_OK;
+    }
+    if (needed) {
+        return fault_set(fault, err, "storage", "", "%s cannot be read", DEVICE_SERVER_CA_FILE);
+    }
+    log_warn(&(struct log_context){.device = a->device->uid}, "delivered_anchors_not_read",
+             LOG_STR("file", DEVICE_SERVER_CA_FILE), LOG_ERR("error", err));
+    buf_clear(to);
+    return ERR_OK;
+}
+
 static err_t open_server(struct app *a, struct device_server **ret, struct fault *fault)
 {
     CLEANUP_BUF struct buf trusted = BUF_INIT(CA_FILE_MAX);
     CLEANUP_BUF struct buf delivered = BUF_INIT(DEVICE_SERVER_CA_MAX);
     err_t err = read_file(a->config->server_ca, &trusted, fault);
+    if (err == ERR_OK) {
+        err = read_delivered(a, trusted.len == 0, &delivered, fault);
+    }
     if (err != ERR_OK) {
         return err;
-    }
-    err = storage_read(a->device->storage, DEVICE_SERVER_CA_FILE, &delivered);
-    if (err != ERR_OK && err != ERR_ABSENT) {
-        return fault_set(fault, err, "storage", "", "%s cannot be read", DEVICE_SERVER_CA_FILE);
     }
     struct device_server_options options = {
         .url = a->config->server,
