@@ -132,10 +132,12 @@ err_t device_key_assemble(const uint8_t scalar[SCALAR_LEN], const uint8_t point[
                           EVP_PKEY **ret)
 {
     CLEANUP(OSSL_PARAM_BLD_free) OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    CLEANUP(BN_clear_free) BIGNUM *number = BN_bin2bn(scalar, SCALAR_LEN, NULL);
+    /* What is built from a secure number is wiped when it is freed, also without a secure heap. */
+    CLEANUP(BN_clear_free) BIGNUM *number = BN_secure_new();
     CLEANUP(EVP_PKEY_CTX_free) EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     CLEANUP(OSSL_PARAM_free) OSSL_PARAM *params = NULL;
     if (build == NULL || number == NULL || context == NULL ||
+        BN_bin2bn(scalar, SCALAR_LEN, number) == NULL ||
         OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) != 1 ||
         OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, number) != 1 ||
         OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, POINT_LEN) != 1) {
