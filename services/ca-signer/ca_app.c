@@ -172,7 +172,9 @@ static void decide(void *ctx, struct work *w, int64_t now_ms)
     (void)ctx;
     struct ca_work *cw = work_request(w);
     struct fault fault = {0};
-    err_t e = work_check_place(w, work_source(w)->key, &fault);
+    char id[UUID_TEXT_SIZE];
+    uuid_format(&cw->command->id, id);
+    err_t e = work_check_place(w, span_str(id), &fault);
     if (e != ERR_OK) {
         work_dead_letter(w, e, &fault);
         return;

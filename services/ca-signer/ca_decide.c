@@ -24,13 +24,25 @@ void ca_command_free(struct ca_command *c)
     }
 }
 
+/* One CA, one spelling: records are kept under the id as uuid_format writes it, and a key that is
+ * spelled otherwise belongs to another partition, where the CA would be unknown. */
+static err_t read_key(struct span key, struct uuid *id)
+{
+    char canonical[UUID_TEXT_SIZE];
+    if (uuid_parse(key, id) != ERR_OK) {
+        return ERR_INVALID;
+    }
+    uuid_format(id, canonical);
+    return span_eq(key, span_str(canonical)) ? ERR_OK : ERR_INVALID;
+}
+
 err_t ca_command_decode(struct span key, struct span value, struct ca_command **ret,
                         struct fault *fault)
 {
     CLEANUP(ca_command_free) struct ca_command *c = xcalloc(1, sizeof *c);
-    if (uuid_parse(key, &c->id) != ERR_OK) {
+    if (read_key(key, &c->id) != ERR_OK) {
         return fault_set(fault, ERR_INVALID, "invalid_key", "key",
-                         "the record key must be a CA id");
+                         "the record key must be a CA id in lower case");
     }
     err_t e = envelope_decode(value, &c->envelope, fault);
     if (e != ERR_OK) {

@@ -38,8 +38,8 @@ struct ca_command {
     } of;
     struct ca_outcome outcome;
 };
-/* ERR_INVALID, ERR_TOO_LARGE, ERR_UNSUPPORTED with a fault: it belongs to the dead letters. *ret is
- * owned by the caller. */
+/* ERR_INVALID, ERR_TOO_LARGE, ERR_UNSUPPORTED with a fault: it belongs to the dead letters. `key`
+ * is the CA's id as uuid_format spells it. *ret is owned by the caller. */
 err_t ca_command_decode(struct span key, struct span value, struct ca_command **ret,
                         struct fault *fault) MUST_USE;
 void ca_command_free(struct ca_command *c);

@@ -126,8 +126,23 @@ static void drop(struct ca_keys *keys, const struct uuid *id)
     }
 }
 
+/* A CA has one key for life: another one cannot sign what its certificate stands for. */
+static bool is_other_key(struct ca_keys *keys, const struct ca_key_record *record)
+{
+    const struct entry *entry = *find(keys, &record->id);
+    return entry != NULL && entry->sealed.ptr != NULL &&
+           memcmp(entry->key_hash, record->key_hash, sizeof entry->key_hash) != 0;
+}
+
 static void insert(struct ca_keys *keys, const struct ca_key_record *record)
 {
+    if (is_other_key(keys, record)) {
+        char id[UUID_TEXT_SIZE];
+        uuid_format(&record->id, id);
+        log_error(NULL, "ca_key_changed", LOG_STR("ca", id),
+                  LOG_STR("text", "the topic brings another key; the one that came first is kept"));
+        return;
+    }
     struct entry *entry = xcalloc(1, sizeof *entry);
     uint8_t *sealed = xcalloc(1, record->sealed_len);
     memcpy(sealed, record->sealed, record->sealed_len);

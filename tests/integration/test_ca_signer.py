@@ -165,6 +165,15 @@ def test_a_lost_key_holds_up_its_own_devices_only(start_service, stack, kek, wor
     assert good.bootstrap()["status"] == 200
 
 
+def test_a_key_that_would_replace_another_is_not_taken(signer, stack, domain, ca, profile):
+    other = stack.create_ca(domain)["result"]["id"]
+    (record,) = stack.records("fleetseal.ca.keys", other)
+    forged = json.dumps(record.json() | {"id": ca["id"]})
+    stack.kafka.produce("fleetseal.ca.keys", forged, ca["id"], partition=stack.partition(ca["id"]))
+    signer.wait_for_log(event="ca_key_changed", ca=ca["id"])
+    assert owners.Device(stack, profile).bootstrap()["status"] == 200
+
+
 def test_device_from_bootstrap_to_billed_renewal(signer, stack, domain, ca, profile, work_folder):
     device = owners.Device(stack, profile, "SN-1")
     first = device.bootstrap()

@@ -3,6 +3,7 @@ would break a user is the same thing done once more, without a word."""
 
 import hashlib
 import json
+import secrets
 import uuid
 
 import contract
@@ -34,12 +35,12 @@ def send_astray(stack, name, aggregate, key, request):
     stack.kafka.produce(f"fleetseal.{name}.requests", json.dumps(request), key, partition=partition)
 
 
-def assert_put_aside(stack, name, key):
+def assert_put_aside(stack, name, key, code="wrong_partition"):
     def dead():
         return [r for r in stack.kafka.read(f"fleetseal.{name}.requests.dlq") if r.key == key.encode()]
 
     (record,) = harness.wait_until(dead, what="the dead letter")
-    assert record.headers["code"] == "wrong_partition"
+    assert record.headers["code"] == code
     assert record.headers["field"] == "key"
 
 
@@ -93,3 +94,26 @@ def test_an_order_is_not_placed_twice(start_service, stack):
     assert_put_aside(stack, "order", order)
     records = [r for r in stack.kafka.read("fleetseal.order.state") if r.key.startswith(order.encode())]
     assert {r.partition for r in records} == {stack.partition(order)}
+
+
+def test_a_ca_is_not_made_twice(start_service, stack, work_folder):
+    """Its second key would be written over the first one: what the CA signs would not verify, and nothing brings the first back."""
+    kek = work_folder / "ca.kek"
+    kek.write_bytes(secrets.token_bytes(32))
+    kek.chmod(0o600)
+    start_service("ca-signer", config={"keystore.kek_file": kek})
+    request = golden("ca.create.v1") | {"id": str(uuid.uuid4())}
+    ca, shouted = request["id"], request["id"].upper()
+    while stack.partition(shouted) == stack.partition(ca):
+        request["id"] = ca = str(uuid.uuid4())
+        shouted = ca.upper()
+    stack.kafka.produce("fleetseal.ca.requests", json.dumps(request), ca, partition=stack.partition(ca))
+    assert stack.answer(ca)["status"] == 200
+    send_astray(stack, "ca", ca, ca, request)
+    assert_put_aside(stack, "ca", ca)
+    # The same CA in another spelling, where that would belong.
+    again = json.dumps(request | {"id": shouted})
+    stack.kafka.produce("fleetseal.ca.requests", again, shouted, partition=stack.partition(shouted))
+    assert_put_aside(stack, "ca", shouted, "invalid_key")
+    assert len(stack.records("fleetseal.ca.keys", ca)) == 1
+    assert len(stack.records("fleetseal.ca.state", ca)) == 1

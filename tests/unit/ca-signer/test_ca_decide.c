@@ -13,6 +13,7 @@
 #define NOW     INT64_C(1795240800000)
 #define DAY_S   INT64_C(86400)
 #define ID      "0f8fad5b-d9cb-469f-a165-70867728950e"
+#define SHOUTED "0F8FAD5B-D9CB-469F-A165-70867728950E" /* ID in another spelling */
 #define DOMAIN  "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 #define REQUEST "11111111-2222-4333-8444-555555555555"
 
@@ -273,6 +274,7 @@ static void test_messages_that_are_none(void **state)
                   "\"device_validity_s\":9}"),
          ERR_INVALID},
         {ID, ENVELOPE(REQUEST, "ca.update.v1", DOMAIN, "{\"id\":\"" ID "\"}"), ERR_OK},
+        {SHOUTED, ENVELOPE(REQUEST, "ca.update.v1", DOMAIN, "{\"id\":\"" ID "\"}"), ERR_INVALID},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         CLEANUP(ca_command_free) struct ca_command *c = NULL;
