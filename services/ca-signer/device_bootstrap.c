@@ -10,18 +10,6 @@ static bool same_install(const struct device *old, const struct device_request *
     return memcmp(old->install_nonce, r->of.bootstrap.install_nonce, DEVICE_NONCE_BYTES) == 0;
 }
 
-/* The newest certificate of the device's first-certificate operation, if its key is the one asked
- * for (or none is). */
-static const struct device_unconfirmed *first_certificate(const struct device *d,
-                                                          const struct device_request *r)
-{
-    struct uuid id = device_issue_id(d->uid, d->install_nonce);
-    const struct device_unconfirmed *u = device_unconfirmed_of(d, &id);
-    bool other_key =
-        u != NULL && r->proof.has_csr && memcmp(u->key_hash, r->proof.csr_hash, 32) != 0;
-    return other_key ? NULL : u;
-}
-
 /* Everything that is refused before the device is touched. True: refused. */
 static bool refuse_early(const struct device *old, struct device_request *r)
 {
@@ -160,24 +148,23 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
     if (old != NULL && (sequence < old->sequence || device_has_certificate(old))) {
         /* An old message again, or a device that missed the owner's verdict on its first
          * certificate. */
-        life_answer_bootstrap(r, old,
-                              device_has_certificate(old) ? NULL : first_certificate(old, r));
+        life_answer_bootstrap(r, old, device_has_certificate(old) ? NULL : device_waiting(old, r));
         return;
     }
     bool counted = old == NULL || sequence > old->sequence;
     struct device *d = old == NULL ? registered(r, now_ms) : life_change(old, r, now_ms);
     take_facts(d, r);
     assign_owner(d, r);
-    if (first_certificate(d, r) == NULL) { /* else it is handed out again, as it was made */
+    const struct device_unconfirmed *u = device_waiting(d, r);
+    if (u == NULL) { /* else it is handed out again, as it was made */
         life_take_settings(d, &r->snapshots);
     }
     admit(d, r, now_ms);
     bool began = !device_has_operation(d);
-    if (!life_want_first(&r->outcome, &r->snapshots, now_ms)) {
+    if (!life_want_first(&r->outcome, &r->snapshots, u, now_ms)) {
         life_answer_bootstrap(r, d, NULL);
         return;
     }
-    const struct device_unconfirmed *u = first_certificate(d, r);
     if (u != NULL) {
         if (life_deliver(r, u, counted, now_ms)) {
             life_answer_bootstrap(r, d, u);

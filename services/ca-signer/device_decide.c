@@ -20,6 +20,60 @@ void device_decide(const struct device *old, struct device_request *r, int64_t n
     deciders[r->kind](old, r, now_ms);
 }
 
+/* ---- what a request is about, for the decision and for those who read its snapshots ---- */
+
+const struct device_unconfirmed *device_waiting(const struct device *d,
+                                                const struct device_request *r)
+{
+    if (r->kind != DEVICE_ASKS_BOOTSTRAP && r->kind != DEVICE_ASKS_PICKUP) {
+        return NULL;
+    }
+    const struct uuid operation = r->kind == DEVICE_ASKS_PICKUP
+                                      ? r->of.pickup.operation
+                                      : device_issue_id(d->uid, r->of.bootstrap.install_nonce);
+    const struct device_unconfirmed *u = device_unconfirmed_of(d, &operation);
+    bool other_key =
+        u != NULL && r->proof.has_csr && memcmp(u->key_hash, r->proof.csr_hash, 32) != 0;
+    return other_key ? NULL : u;
+}
+
+static struct uuid profile_ca(const struct registry_profile *profile)
+{
+    struct uuid ca;
+    bool named = profile != NULL && uuid_parse(span_str(profile->ca), &ca) == ERR_OK;
+    return named ? ca : (struct uuid){{0}};
+}
+
+/* Of the request of a device that is known. */
+static struct uuid known_ca_of(const struct device *d, const struct device_request *r)
+{
+    switch (r->kind) {
+    case DEVICE_ASKS_PICKUP:
+        return uuid_is_zero(&d->operation.ca) ? d->certificate.ca : d->operation.ca;
+    case DEVICE_ORDER_RENEW:
+        return d->certificate.ca;
+    case DEVICE_ORDER_SETTINGS:
+        return device_has_certificate(d) ? d->certificate.ca : d->operation.ca;
+    default:
+        return (struct uuid){{0}};
+    }
+}
+
+struct uuid device_ca_of(const struct device *d, const struct device_request *r,
+                         const struct registry_profile *profile)
+{
+    const struct device_unconfirmed *u = d != NULL ? device_waiting(d, r) : NULL;
+    if (u != NULL) {
+        return u->ca;
+    }
+    if (r->kind == DEVICE_ASKS_BOOTSTRAP) {
+        return profile_ca(profile);
+    }
+    return d != NULL ? known_ca_of(d, r) : (struct uuid){{0}};
+}
+
+/* ---- what was signed ---- */
+
 static const uint8_t *asked_hash(const struct device_request *r, const struct device *d)
 {
     bool renewed =

@@ -134,7 +134,8 @@ void life_activate(struct device_outcome *o, int64_t now_ms)
     outcome_event(o, EVENT_ACTIVATED, NULL, life_event_data(d));
 }
 
-bool life_want_first(struct device_outcome *o, const struct device_snapshots *s, int64_t now_ms)
+bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
+                     const struct device_unconfirmed *waits, int64_t now_ms)
 {
     struct device *d = o->state;
     struct uuid ca;
@@ -158,12 +159,36 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
                                                  .updated_at_ms = now_ms,
                                                  .actor = "device"};
     }
-    d->operation.ca = ca; /* what the profile says now */
+    d->operation.ca = waits != NULL ? waits->ca : ca; /* what the profile says now */
     return true;
 }
 
-void life_forget_first(struct device *d)
+/* A certificate of the operation by another CA than the profile's would be handed out again for
+ * ever: it goes, and the rest is as if it had never been handed out. */
+static void begin_again(struct device_outcome *o, const struct uuid *operation,
+                        const struct device_snapshots *s)
 {
+    struct device *d = o->state;
+    struct uuid ca;
+    bool has_ca = s->profile != NULL && uuid_parse(span_str(s->profile->ca), &ca) == ERR_OK;
+    size_t kept = 0;
+    for (size_t i = 0; i < d->unconfirmed_count; i++) {
+        struct device_unconfirmed *u = &d->unconfirmed[i];
+        bool mine = uuid_eq(&u->operation, operation);
+        if (mine && has_ca && !uuid_eq(&u->ca, &ca)) {
+            (void)life_supersede(o, &u->ca, u->serial, u->fingerprint, operation);
+            continue;
+        }
+        u->deliveries = mine ? 0 : u->deliveries;
+        d->unconfirmed[kept++] = *u;
+    }
+    memset(&d->unconfirmed[kept], 0, (d->unconfirmed_count - kept) * sizeof d->unconfirmed[0]);
+    d->unconfirmed_count = kept;
+}
+
+void life_forget_first(struct device_outcome *o, const struct device_snapshots *s)
+{
+    struct device *d = o->state;
     struct uuid id = device_issue_id(d->uid, d->install_nonce);
     size_t kept = 0;
     for (size_t i = 0; i < d->recent_count; i++) {
@@ -173,11 +198,7 @@ void life_forget_first(struct device *d)
     }
     memset(&d->recent[kept], 0, (d->recent_count - kept) * sizeof d->recent[0]);
     d->recent_count = kept;
-    for (size_t i = 0; i < d->unconfirmed_count; i++) {
-        if (uuid_eq(&d->unconfirmed[i].operation, &id)) {
-            d->unconfirmed[i].deliveries = 0;
-        }
-    }
+    begin_again(o, &id, s);
 }
 
 /* ---- certificates ---- */

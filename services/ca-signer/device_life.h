@@ -63,10 +63,12 @@ void life_take_settings(struct device *d, const struct device_snapshots *s);
 /* allocated -> active, told. */
 void life_activate(struct device_outcome *o, int64_t now_ms);
 /* Begins the first-certificate operation unless it runs or has ended; false when there is nothing
- * to be done. */
-bool life_want_first(struct device_outcome *o, const struct device_snapshots *s, int64_t now_ms);
-/* That it ended is forgotten, and how often it was handed out: its owner wants it again. */
-void life_forget_first(struct device *d);
+ * to be done. Its CA is the profile's, or that of the certificate that `waits` (may be NULL). */
+bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
+                     const struct device_unconfirmed *waits, int64_t now_ms);
+/* That it ended is forgotten, and how often it was handed out: its owner wants it again. What
+ * another CA than the profile's signed for it is superseded. */
+void life_forget_first(struct device_outcome *o, const struct device_snapshots *s);
 
 /* Nothing could be signed now. A pick-up leaves no trace, so that the same message succeeds later;
  * a bootstrap is looked at anew in any case and keeps what it reached. */

@@ -202,11 +202,11 @@ void device_unblock(const struct device *old, struct device_request *r, int64_t 
         struct device *d = life_change(old, r, now_ms);
         life_take_settings(d, &r->snapshots);
         if (stuck) {
-            life_forget_first(d);
+            life_forget_first(o, &r->snapshots);
         } else {
             life_activate(o, now_ms);
         }
-        if (life_want_first(o, &r->snapshots, now_ms)) {
+        if (life_want_first(o, &r->snapshots, NULL, now_ms)) {
             outcome_event(o, EVENT_OPERATION_QUEUED, NULL, life_operation_data(d, &d->operation));
         }
     }

@@ -5,11 +5,6 @@
 
 #include "device_life.h"
 
-static const struct device_unconfirmed *handed_out(const struct device *old)
-{
-    return device_unconfirmed_of(old, &old->operation.id);
-}
-
 static bool needs_key(const struct device *d)
 {
     return d->operation.kind == OPERATION_ISSUE || d->operation.kind == OPERATION_UPDATE;
@@ -65,19 +60,13 @@ static bool refuse_operation(const struct device *old, struct device_request *r)
  * refused. */
 static void answer_repeat(const struct device *old, struct device_request *r)
 {
-    const struct device_unconfirmed *u = handed_out(old);
-    if (u != NULL && csr_agrees(r, u->key_hash)) {
+    const struct device_unconfirmed *u = device_waiting(old, r);
+    if (u != NULL) {
         life_answer_pickup(r, u);
         return;
     }
     outcome_refuse(&r->outcome, REFUSAL_STALE_SEQUENCE, "sequence", "must be above %lld",
                    (long long)old->sequence);
-}
-
-static void refuse_key(struct device_outcome *o)
-{
-    outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
-                   "a renewal keeps the key: leave the CSR out, or send one for that key");
 }
 
 static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
@@ -97,7 +86,8 @@ static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
     } else if (csr_agrees(r, d->certificate.key_hash)) {
         life_ask(r, &d->certificate.spki, subject, now_ms);
     } else {
-        refuse_key(o);
+        outcome_refuse(o, REFUSAL_UNEXPECTED_KEY, "csr",
+                       "a renewal keeps the key: leave the CSR out, or send one for that key");
     }
 }
 
@@ -120,13 +110,9 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
         return;
     }
     struct device *d = life_change(old, r, now_ms);
-    const struct device_unconfirmed *u = handed_out(d);
-    if (u == NULL || (needs_key(d) && !csr_agrees(r, u->key_hash))) {
+    const struct device_unconfirmed *u = device_waiting(d, r);
+    if (u == NULL) {
         sign_new(r, d, now_ms);
-        return;
-    }
-    if (!csr_agrees(r, u->key_hash)) {
-        refuse_key(o);
     } else if (life_deliver(r, u, true, now_ms)) {
         life_answer_pickup(r, u);
     }

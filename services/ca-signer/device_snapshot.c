@@ -8,6 +8,7 @@
 #include "common/arena.h"
 #include "common/partition.h"
 #include "common/view.h"
+#include "device_decide.h"
 #include "proto/topics.h"
 #include "serial_guard.h"
 
@@ -191,35 +192,6 @@ static int32_t profile_partition(const struct device_snapshot *s, const struct w
                : 0;
 }
 
-/* The CA that the decision may sign with or look at. */
-static struct uuid ca_of(const struct snapshot_want *want, const struct wanted *wanted)
-{
-    const struct device *d = want->device;
-    struct uuid ca = {{0}};
-    switch (want->request->kind) {
-    case DEVICE_ASKS_BOOTSTRAP:
-        if (wanted->profile != NULL && wanted->profile->record != NULL &&
-            uuid_parse(span_str(wanted->profile->record->of.profile.ca), &ca) != ERR_OK) {
-            return (struct uuid){{0}};
-        }
-        return ca;
-    case DEVICE_ASKS_PICKUP:
-        if (d == NULL) {
-            return ca;
-        }
-        return uuid_is_zero(&d->operation.ca) ? d->certificate.ca : d->operation.ca;
-    case DEVICE_ORDER_RENEW:
-        return d != NULL ? d->certificate.ca : ca;
-    case DEVICE_ORDER_SETTINGS:
-        if (d == NULL) {
-            return ca;
-        }
-        return device_has_certificate(d) ? d->certificate.ca : d->operation.ca;
-    default:
-        return ca;
-    }
-}
-
 /* ---- one pass: aliases, profiles, then whitelist and CAs ---- */
 
 static err_t append_alias(struct device_snapshot *s, const struct wanted_profile *profile)
@@ -350,6 +322,13 @@ static unsigned first_with_ca(const struct device_snapshot *s, unsigned i)
     return at;
 }
 
+/* NULL: none is wanted, or it is absent. */
+static const struct registry_profile *profile_read(const struct wanted *w)
+{
+    return w->profile != NULL && w->profile->record != NULL ? &w->profile->record->of.profile
+                                                            : NULL;
+}
+
 /* Queues what the profiles have shown to be needed; returns the number of lookups. */
 static unsigned want_rest(struct device_snapshot *s, const struct snapshot_want *wants, unsigned n,
                           struct lookup *lookups)
@@ -357,7 +336,7 @@ static unsigned want_rest(struct device_snapshot *s, const struct snapshot_want 
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
         struct wanted *w = &s->wanted[i];
-        w->ca = ca_of(&wants[i], w);
+        w->ca = device_ca_of(wants[i].device, wants[i].request, profile_read(w));
         if (wants_whitelist(&wants[i], w)) {
             w->whitelist = &lookups[count++];
             *w->whitelist = whitelist_lookup(s, &wants[i], w);
@@ -404,9 +383,7 @@ static err_t read_pass(struct device_snapshot *s, const struct snapshot_want *wa
     for (unsigned i = 0; i < n && e == ERR_OK; i++) {
         const struct wanted *w = &s->wanted[i];
         struct device_snapshots *to = &wants[i].request->snapshots;
-        to->profile = w->profile != NULL && w->profile->record != NULL
-                          ? &w->profile->record->of.profile
-                          : NULL;
+        to->profile = profile_read(w);
         to->whitelist = w->listed != NULL ? &w->listed->of.whitelist : NULL;
     }
     return e;

@@ -305,6 +305,18 @@ def test_bootstrap_repeated_interrupted_and_copied(signer, stack, profile):
     assert "device.duplicate.v1" in types(stack.events(device.uid))
 
 
+def test_a_certificate_handed_out_again_brings_the_chain_of_the_ca_that_signed_it(signer, stack, domain, ca, profile):
+    device = owners.Device(stack, profile)
+    first = device.bootstrap()["result"]
+    other = stack.create_ca(domain)["result"]
+    stack.create_profile(domain, other["id"], uid=profile)
+    again = device.bootstrap()["result"]
+    assert again["serial"] == first["serial"]
+    assert first["chain"] == again["chain"] == [ca["certificate"]]
+    device.nonce = secrets.token_bytes(16)
+    assert device.bootstrap()["result"]["chain"] == [other["certificate"]]
+
+
 def test_fork_that_a_door_reports(signer, stack, profile):
     device = owners.Device(stack, profile)
     granted = device.bootstrap()["result"]

@@ -152,8 +152,9 @@ class Owners:
         ca = str(uuid.uuid4())
         return self.ask("fleetseal.ca.requests", "ca.create.v1", ca, body, domain=domain, request=ca, hash="00" * 16)
 
-    def create_profile(self, domain, ca, **changes):
-        uid = profile_uid(domain)
+    def create_profile(self, domain, ca, uid=None, **changes):
+        """With the `uid` of one that is there: what it says from now on."""
+        uid = uid or profile_uid(domain)
         value = {
             "type": "profile.v1",
             "uid": uid,

@@ -18,6 +18,7 @@
 #define BENCH_DOMAIN  "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 #define BENCH_OTHER   "11111111-7425-40de-944b-e07fc1f90ae7"
 #define BENCH_CA      "0f8fad5b-d9cb-469f-a165-70867728950e"
+#define BENCH_CA_2    "11111111-4f89-41d3-9a0c-0305e82c3301"
 #define BENCH_PROFILE "0000000000000000000001"
 #define BENCH_DAY_S   INT64_C(86400)
 
@@ -25,7 +26,7 @@ struct bench {
     struct device *device; /* NULL: unknown */
     struct registry_profile profile;
     struct registry_whitelist listed;
-    struct ca ca;
+    struct ca ca, ca_2; /* the second one signs once something names it */
     bool has_profile, is_listed, has_ca, has_key;
     const char *serial_holder; /* NULL: not asked for */
     int64_t now_ms;
@@ -52,6 +53,8 @@ static inline int bench_setup(void **state)
     b->ca.device_validity_s = 365 * BENCH_DAY_S;
     b->ca.not_after_ms = BENCH_NOW + 3650 * BENCH_DAY_S * 1000;
     b->ca.certificate_len = 2;
+    b->ca_2 = b->ca;
+    assert_ok(uuid_parse(span_str(BENCH_CA_2), &b->ca_2.id));
     *state = b;
     return 0;
 }
@@ -164,6 +167,16 @@ static inline void bench_sign(struct bench *b, struct device_request *r)
     device_issued(r, &c, b->now_ms);
 }
 
+/* As device_snapshot.c finds it. */
+static inline const struct ca *bench_ca(const struct bench *b, const struct device_request *r)
+{
+    struct uuid id = device_ca_of(b->device, r, b->has_profile ? &b->profile : NULL);
+    if (!b->has_ca || (!uuid_eq(&id, &b->ca.id) && !uuid_eq(&id, &b->ca_2.id))) {
+        return NULL;
+    }
+    return uuid_eq(&id, &b->ca.id) ? &b->ca : &b->ca_2;
+}
+
 /* Decides, signs if asked, and makes the outcome's state the device's. The request is kept in
  * b->last. */
 static inline struct device_outcome *bench_apply(struct bench *b, struct device_request *r)
@@ -171,7 +184,7 @@ static inline struct device_outcome *bench_apply(struct bench *b, struct device_
     r->snapshots = (struct device_snapshots){
         .profile = b->has_profile ? &b->profile : NULL,
         .whitelist = b->is_listed ? &b->listed : NULL,
-        .ca = b->has_ca ? &b->ca : NULL,
+        .ca = bench_ca(b, r),
         /* Never looked into by a decision. */
         .template = b->has_key ? (struct issuer_template *)(void *)b : NULL,
     };

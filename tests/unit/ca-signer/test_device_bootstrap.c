@@ -303,12 +303,9 @@ static void test_serial_of_its_own_is_not_told(void **state)
 
 /* ---- a profile that changes ---- */
 
-#define OTHER_CA "11111111-4f89-41d3-9a0c-0305e82c3301"
-
 static void change_profile(struct bench *b)
 {
-    (void)snprintf(b->profile.ca, sizeof b->profile.ca, "%s", OTHER_CA);
-    assert_ok(uuid_parse(span_str(OTHER_CA), &b->ca.id));
+    (void)snprintf(b->profile.ca, sizeof b->profile.ca, "%s", BENCH_CA_2);
     b->profile.heartbeat_interval_s = 86400;
     b->profile.flood_interval_s = 600;
 }
@@ -319,34 +316,54 @@ static void assert_settings(const struct bench *b, int64_t heartbeat_s, int64_t 
     assert_int_equal(b->device->settings.flood_interval_s, flood_s);
 }
 
+/* With the certificate of the CA that signed it: without, no device takes it. */
+static void assert_handed_out(const struct device_outcome *o, uint8_t serial)
+{
+    char text[2 * CERTIFICATE_SERIAL + 1];
+    uint8_t bytes[CERTIFICATE_SERIAL];
+    memset(bytes, serial, sizeof bytes);
+    hex_format(span_of(bytes, sizeof bytes), text);
+    assert_int_equal(o->refusal, REFUSAL_NONE);
+    assert_string_equal(bench_text(o, "serial"), text);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(o->result, "chain")), 1);
+}
+
 static void test_a_device_on_board_keeps_settings_and_ca(void **state)
 {
     struct bench *b = *state;
-    struct ca before = b->ca;
     bench_installed(b);
     change_profile(b);
     struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1)); /* missed the verdict */
     assert_int_equal(o->status, 200);
     assert_settings(b, 3600, 60);
-    assert_true(uuid_eq(&b->device->certificate.ca, &before.id));
-    b->ca = before; /* its own CA is what a renewal looks up */
+    assert_true(uuid_eq(&b->device->certificate.ca, &b->ca.id));
     bench_renewing(b, 1);
     assert_settings(b, 3600, 60);
-    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &before.id));
+    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &b->ca.id));
 }
 
 static void test_a_certificate_handed_out_keeps_its_settings(void **state)
 {
     struct bench *b = *state;
-    struct uuid before = b->ca.id;
     (void)bench_apply(b, bench_bootstrap(b, 1, 1));
     change_profile(b);
-    (void)bench_apply(b, bench_bootstrap(b, 1, 1)); /* interrupted: the same certificate again */
-    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &before));
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1)); /* interrupted */
+    assert_handed_out(o, 1);
+    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &b->ca.id));
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
     assert_settings(b, 3600, 60);
-    (void)bench_apply(b, bench_bootstrap(b, 2, 2)); /* starts over: all as the profile says now */
+    struct uuid operation = b->device->operation.id;
+    struct device_request *r = bench_pickup(b, &operation);
+    bench_csr(r, 1);
+    assert_handed_out(bench_apply(b, r), 1);
+    b->sequence--; /* and the very same message */
+    r = bench_pickup(b, &operation);
+    assert_handed_out(bench_apply(b, r), 1);
+    o = bench_apply(b, bench_bootstrap(b, 2, 2)); /* starts over: all as the profile says now */
+    assert_handed_out(o, 2);
     assert_settings(b, 86400, 600);
-    assert_false(uuid_eq(&b->device->unconfirmed[1].ca, &before));
+    assert_true(uuid_eq(&b->device->unconfirmed[1].ca, &b->ca_2.id));
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca_2.id));
 }
 
 static void test_a_waiting_device_is_let_in_as_the_profile_says_then(void **state)
@@ -361,7 +378,7 @@ static void test_a_waiting_device_is_let_in_as_the_profile_says_then(void **stat
     (void)bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
     assert_int_equal(b->device->state, DEVICE_ACTIVE);
     assert_settings(b, 86400, 600);
-    assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca_2.id));
 }
 
 static void test_a_stuck_device_begins_again_as_the_profile_says_then(void **state)
@@ -372,9 +389,14 @@ static void test_a_stuck_device_begins_again_as_the_profile_says_then(void **sta
     }
     assert_string_equal(b->device->reason, "stuck");
     change_profile(b);
-    (void)bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
+    struct device_outcome *o = bench_apply(b, bench_request(b, DEVICE_ORDER_UNBLOCK));
     assert_settings(b, 86400, 600);
-    assert_true(uuid_eq(&b->device->operation.ca, &b->ca.id));
+    assert_true(uuid_eq(&b->device->operation.ca, &b->ca_2.id));
+    assert_int_equal(bench_events(o, EVENT_CERTIFICATE_REPLACED), 1);
+    assert_int_equal(o->status_count, 1);
+    assert_handed_out(bench_apply(b, bench_bootstrap(b, 1, 1)), 2);
+    assert_int_equal(b->device->unconfirmed_count, 1);
+    assert_true(uuid_eq(&b->device->unconfirmed[0].ca, &b->ca_2.id));
 }
 
 static void test_key_away_keeps_the_wish(void **state)
