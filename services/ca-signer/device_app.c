@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/digest.h"
 #include "common/log.h"
 #include "device_decide.h"
@@ -58,7 +59,9 @@ static err_t prepare(void *ctx, struct work **works, unsigned n)
     }
     int32_t partitions = 0; /* the views of domains, profiles and CAs are cut as this topic is */
     err_t e = work_partitions(works[0], TOPIC_REGISTRY_STATE, &partitions);
-    return e != ERR_OK ? e : device_snapshot_read(app->snapshot, partitions, wants, n);
+    return e != ERR_OK ? e
+                       : device_snapshot_read(app->snapshot, partitions,
+                                              clock_now_ms(&clock_system), wants, n);
 }
 
 static void log_refusal(const struct device_request *r)

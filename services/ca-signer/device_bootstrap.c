@@ -148,14 +148,15 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
     if (old != NULL && (sequence < old->sequence || device_has_certificate(old))) {
         /* An old message again, or a device that missed the owner's verdict on its first
          * certificate. */
-        life_answer_bootstrap(r, old, device_has_certificate(old) ? NULL : device_waiting(old, r));
+        life_answer_bootstrap(r, old,
+                              device_has_certificate(old) ? NULL : device_waiting(old, r, now_ms));
         return;
     }
     bool counted = old == NULL || sequence > old->sequence;
     struct device *d = old == NULL ? registered(r, now_ms) : life_change(old, r, now_ms);
     take_facts(d, r);
     assign_owner(d, r);
-    const struct device_unconfirmed *u = device_waiting(d, r);
+    const struct device_unconfirmed *u = device_waiting(d, r, now_ms);
     if (u == NULL) { /* else it is handed out again, as it was made */
         life_take_settings(d, &r->snapshots);
     }

@@ -23,7 +23,7 @@ void device_decide(const struct device *old, struct device_request *r, int64_t n
 /* ---- what a request is about, for the decision and for those who read its snapshots ---- */
 
 const struct device_unconfirmed *device_waiting(const struct device *d,
-                                                const struct device_request *r)
+                                                const struct device_request *r, int64_t now_ms)
 {
     if (r->kind != DEVICE_ASKS_BOOTSTRAP && r->kind != DEVICE_ASKS_PICKUP) {
         return NULL;
@@ -32,9 +32,11 @@ const struct device_unconfirmed *device_waiting(const struct device *d,
                                       ? r->of.pickup.operation
                                       : device_issue_id(d->uid, r->of.bootstrap.install_nonce);
     const struct device_unconfirmed *u = device_unconfirmed_of(d, &operation);
-    bool other_key =
-        u != NULL && r->proof.has_csr && memcmp(u->key_hash, r->proof.csr_hash, 32) != 0;
-    return other_key ? NULL : u;
+    if (u == NULL || u->not_after_ms <= now_ms ||
+        (r->proof.has_csr && memcmp(u->key_hash, r->proof.csr_hash, 32) != 0)) {
+        return NULL;
+    }
+    return u;
 }
 
 static struct uuid profile_ca(const struct registry_profile *profile)
@@ -60,9 +62,9 @@ static struct uuid known_ca_of(const struct device *d, const struct device_reque
 }
 
 struct uuid device_ca_of(const struct device *d, const struct device_request *r,
-                         const struct registry_profile *profile)
+                         const struct registry_profile *profile, int64_t now_ms)
 {
-    const struct device_unconfirmed *u = d != NULL ? device_waiting(d, r) : NULL;
+    const struct device_unconfirmed *u = d != NULL ? device_waiting(d, r, now_ms) : NULL;
     if (u != NULL) {
         return u->ca;
     }

@@ -21,13 +21,14 @@
 #define DEVICE_RECENT_KEEP_MS (INT64_C(8) * 86400 * 1000)
 
 /* The unconfirmed certificate that answers this request as it is: the newest of the operation that
- * the request is about, if its key is the one asked for (or none is). NULL: there is none. */
+ * the request is about, if its key is the one asked for (or none is) and it has not expired. NULL:
+ * there is none. */
 const struct device_unconfirmed *device_waiting(const struct device *d,
-                                                const struct device_request *r);
+                                                const struct device_request *r, int64_t now_ms);
 /* The CA that the decision may sign with or look at, or whose certificate goes out with the one
  * that waits; zero: none. `d` and `profile` (of the snapshots) may be NULL. */
 struct uuid device_ca_of(const struct device *d, const struct device_request *r,
-                         const struct registry_profile *profile);
+                         const struct registry_profile *profile, int64_t now_ms);
 
 /* `old` is NULL for a device nobody has seen. Fills r->outcome, which is empty. */
 void device_decide(const struct device *old, struct device_request *r, int64_t now_ms);

@@ -58,9 +58,9 @@ static bool refuse_operation(const struct device *old, struct device_request *r)
 
 /* The same pick-up again gets the same certificate and changes nothing; any other old sequence is
  * refused. */
-static void answer_repeat(const struct device *old, struct device_request *r)
+static void answer_repeat(const struct device *old, struct device_request *r, int64_t now_ms)
 {
-    const struct device_unconfirmed *u = device_waiting(old, r);
+    const struct device_unconfirmed *u = device_waiting(old, r, now_ms);
     if (u != NULL) {
         life_answer_pickup(r, u);
         return;
@@ -102,7 +102,7 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
         return;
     }
     if (r->body.signed_part.sequence <= old->sequence) {
-        answer_repeat(old, r);
+        answer_repeat(old, r, now_ms);
         return;
     }
     if (r->proof.csr_fault.code[0] != 0) {
@@ -110,7 +110,7 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
         return;
     }
     struct device *d = life_change(old, r, now_ms);
-    const struct device_unconfirmed *u = device_waiting(d, r);
+    const struct device_unconfirmed *u = device_waiting(d, r, now_ms);
     if (u == NULL) {
         sign_new(r, d, now_ms);
     } else if (life_deliver(r, u, true, now_ms)) {

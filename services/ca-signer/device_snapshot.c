@@ -47,6 +47,7 @@ struct device_snapshot {
 
     /* Of the round. */
     int32_t partitions; /* the registry's, by which the views are cut */
+    int64_t now_ms;
     struct arena arena;
     struct wanted_profile *profiles;
     unsigned profile_count;
@@ -336,7 +337,7 @@ static unsigned want_rest(struct device_snapshot *s, const struct snapshot_want 
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
         struct wanted *w = &s->wanted[i];
-        w->ca = device_ca_of(wants[i].device, wants[i].request, profile_read(w));
+        w->ca = device_ca_of(wants[i].device, wants[i].request, profile_read(w), s->now_ms);
         if (wants_whitelist(&wants[i], w)) {
             w->whitelist = &lookups[count++];
             *w->whitelist = whitelist_lookup(s, &wants[i], w);
@@ -434,9 +435,10 @@ static err_t read_views(struct device_snapshot *s, const struct snapshot_want *w
     return ERR_UNAVAILABLE;
 }
 
-err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions,
+err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions, int64_t now_ms,
                            const struct snapshot_want *wants, unsigned n)
 {
+    s->now_ms = now_ms;
     s->partitions = partitions;
     err_t e = read_views(s, wants, n);
     return e == ERR_OK ? serial_guard_ask(s->redis, wants, n) : e;

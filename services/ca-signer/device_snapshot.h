@@ -32,11 +32,11 @@ struct snapshot_want {
 };
 /*
  * Fills request->snapshots of each; `partitions` of the registry's state topic, by which the views
- * are cut. What they point to lives until the next call. ERR_UNAVAILABLE
- * and other retry class errors: a view or a key is not at hand or behind, nothing was filled, again
- * later.
+ * are cut; `now_ms`: wall clock, a little before the decision's. What they point to lives until the
+ * next call. ERR_UNAVAILABLE and other retry class errors: a view or a key is not at hand or
+ * behind, nothing was filled, again later.
  */
-err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions,
+err_t device_snapshot_read(struct device_snapshot *s, int32_t partitions, int64_t now_ms,
                            const struct snapshot_want *wants, unsigned n) MUST_USE;
 
 #endif

@@ -170,7 +170,7 @@ static inline void bench_sign(struct bench *b, struct device_request *r)
 /* As device_snapshot.c finds it. */
 static inline const struct ca *bench_ca(const struct bench *b, const struct device_request *r)
 {
-    struct uuid id = device_ca_of(b->device, r, b->has_profile ? &b->profile : NULL);
+    struct uuid id = device_ca_of(b->device, r, b->has_profile ? &b->profile : NULL, b->now_ms);
     if (!b->has_ca || (!uuid_eq(&id, &b->ca.id) && !uuid_eq(&id, &b->ca_2.id))) {
         return NULL;
     }
@@ -181,6 +181,7 @@ static inline const struct ca *bench_ca(const struct bench *b, const struct devi
  * b->last. */
 static inline struct device_outcome *bench_apply(struct bench *b, struct device_request *r)
 {
+    b->now_ms += 1000;
     r->snapshots = (struct device_snapshots){
         .profile = b->has_profile ? &b->profile : NULL,
         .whitelist = b->is_listed ? &b->listed : NULL,
@@ -192,7 +193,6 @@ static inline struct device_outcome *bench_apply(struct bench *b, struct device_
         (void)snprintf(r->snapshots.serial_holder, sizeof r->snapshots.serial_holder, "%s",
                        b->serial_holder);
     }
-    b->now_ms += 1000;
     device_decide(b->device, r, b->now_ms);
     if (r->outcome.sign) {
         bench_sign(b, r);

@@ -106,6 +106,61 @@ static void test_another_key_each_time_ends_stuck_too(void **state)
     assert_string_equal(b->device->reason, "");
 }
 
+/* ---- certificates that ended before they were proved ---- */
+
+/* Asleep for longer than its certificate lives: it is given one that is valid, by the same order.
+ */
+static void test_an_expired_renewal_is_signed_anew(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    bench_renewing(b, 1);
+    const struct device_unconfirmed old = b->device->unconfirmed[0];
+    b->now_ms = old.not_after_ms - 2000;
+    assert_false(pick_up(b)->issued);
+    struct device_outcome *o = pick_up(b); /* its last second is over */
+    assert_int_equal(o->refusal, REFUSAL_NONE);
+    assert_true(o->issued);
+    assert_int_equal(b->device->unconfirmed_count, 2);
+    const struct device_unconfirmed new = b->device->unconfirmed[1];
+    assert_true(uuid_eq(&new.operation, &old.operation));
+    assert_true(new.not_after_ms > b->now_ms);
+    assert_int_equal(new.deliveries, 3);
+    /* Proof beats plan: that it holds the old one still counts. */
+    o = bench_apply(b, bench_confirm(b, &old.operation, old.serial, 1));
+    assert_int_equal(o->refusal, REFUSAL_NONE);
+    assert_true(o->install.billable);
+}
+
+/* Neither by the same message again: that one is old. */
+static void test_an_expired_certificate_is_not_repeated(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    bench_renewing(b, 1);
+    b->now_ms = b->device->unconfirmed[0].not_after_ms;
+    b->sequence--;
+    struct device_outcome *o = pick_up(b);
+    assert_int_equal(o->refusal, REFUSAL_STALE_SEQUENCE);
+    assert_null(o->state);
+}
+
+static void test_an_expired_first_certificate_is_signed_anew(void **state)
+{
+    struct bench *b = *state;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    (void)snprintf(b->profile.ca, sizeof b->profile.ca, "%s", BENCH_CA_2);
+    b->profile.heartbeat_interval_s = 86400;
+    b->now_ms = b->device->unconfirmed[0].not_after_ms;
+    struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
+    assert_true(o->issued);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(o->result, "chain")), 1);
+    assert_true(b->device->unconfirmed[1].not_after_ms > b->now_ms);
+    /* As its profile says by then. */
+    assert_true(uuid_eq(&b->device->unconfirmed[1].ca, &b->ca_2.id));
+    assert_int_equal(b->device->settings.heartbeat_interval_s, 86400);
+}
+
 static struct device_request *automatic(struct bench *b)
 {
     struct device_request *r = bench_renew(b, 1);
@@ -144,6 +199,9 @@ int main(void)
         BENCH_TEST(test_a_clock_that_fell_behind_signs_nothing_and_loses_nothing),
         BENCH_TEST(test_a_first_certificate_waits_for_the_clock),
         BENCH_TEST(test_another_key_each_time_ends_stuck_too),
+        BENCH_TEST(test_an_expired_renewal_is_signed_anew),
+        BENCH_TEST(test_an_expired_certificate_is_not_repeated),
+        BENCH_TEST(test_an_expired_first_certificate_is_signed_anew),
         BENCH_TEST(test_automatic_renewal_that_cannot_be_longer_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
