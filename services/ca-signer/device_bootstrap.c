@@ -152,7 +152,7 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
                               device_has_certificate(old) ? NULL : device_waiting(old, r, now_ms));
         return;
     }
-    bool counted = old == NULL || sequence > old->sequence;
+    bool fresh = old == NULL || sequence > old->sequence;
     struct device *d = old == NULL ? registered(r, now_ms) : life_change(old, r, now_ms);
     take_facts(d, r);
     assign_owner(d, r);
@@ -167,7 +167,7 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
         return;
     }
     if (u != NULL) {
-        if (life_deliver(r, u, counted, now_ms)) {
+        if (life_deliver(r, u, fresh, now_ms)) {
             life_answer_bootstrap(r, d, u);
         }
     } else if (r->proof.has_csr) {

@@ -13,6 +13,9 @@
 /* An operation whose certificates were handed out this often without a proof marks the device as
  * stuck. */
 #define DEVICE_DELIVERIES_MAX 5
+/* A visit of a device lasts at most so long: within it the same certificate handed out again is not
+ * another delivery. Messages that waited while nobody answered arrive together, too. */
+#define DEVICE_VISIT_MS (INT64_C(5) * 60 * 1000)
 /* So many failures reported by the device do, too. */
 #define DEVICE_ATTEMPTS_MAX 5
 /* So far apart may the clocks of replicas be. */

@@ -295,16 +295,27 @@ void life_ask(struct device_request *r, const struct device_key *key,
     }
 }
 
-bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
+/* The operation was last touched by the delivery that counted last, or by a later failure: either
+ * belongs to a visit. */
+static bool is_another_visit(const struct device *d, int64_t now_ms)
+{
+    return now_ms - d->operation.updated_at_ms >= DEVICE_VISIT_MS;
+}
+
+bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool fresh,
                   int64_t now_ms)
 {
     struct device *d = r->outcome.state;
     struct device_unconfirmed *mine = &d->unconfirmed[u - d->unconfirmed];
-    if (counted && mine->deliveries >= DEVICE_DELIVERIES_MAX) {
+    if (!fresh || (mine->deliveries > 0 && !is_another_visit(d, now_ms))) {
+        return true;
+    }
+    if (mine->deliveries >= DEVICE_DELIVERIES_MAX) {
         become_stuck(r, now_ms);
         return false;
     }
-    mine->deliveries += counted;
+    mine->deliveries++;
+    d->operation.updated_at_ms = now_ms;
     return true;
 }
 

@@ -88,11 +88,11 @@ bool life_is_longer(const struct device_certificate *present, const struct ca *c
 void life_ask(struct device_request *r, const struct device_key *key,
               const struct device_subject *subject, int64_t now_ms);
 /*
- * The certificate is handed out once more. `counted`: this is a new exchange, not the same one
- * repeated. False: it was handed out too often, the device is stuck, and a refusal is in the
- * outcome.
+ * The certificate is handed out once more. `fresh`: this is a new exchange, not the same one
+ * repeated; it counts as a delivery once in a visit. False: it was handed out too often, the device
+ * is stuck, and a refusal is in the outcome.
  */
-bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool counted,
+bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, bool fresh,
                   int64_t now_ms);
 /* A certificate is superseded by what `operation` brought: recorded and told. Returns the event's
  * data, borrowed from the outcome, to be added to. */

@@ -177,6 +177,12 @@ static inline const struct ca *bench_ca(const struct bench *b, const struct devi
     return uuid_eq(&id, &b->ca.id) ? &b->ca : &b->ca_2;
 }
 
+/* The device goes away and comes back. */
+static inline void bench_next_visit(struct bench *b)
+{
+    b->now_ms += DEVICE_VISIT_MS;
+}
+
 /* Decides, signs if asked, and makes the outcome's state the device's. The request is kept in
  * b->last. */
 static inline struct device_outcome *bench_apply(struct bench *b, struct device_request *r)

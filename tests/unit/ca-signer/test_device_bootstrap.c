@@ -73,6 +73,7 @@ static void test_interrupted_bootstrap_goes_on(void **state)
     struct bench *b = *state;
     (void)bench_apply(b, bench_bootstrap(b, 1, 1));
     /* Power cut before the answer: the device repeats with its nonce and a new sequence. */
+    bench_next_visit(b);
     struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
     assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
     assert_int_equal(b->device->unconfirmed[0].deliveries, 2);
@@ -239,6 +240,7 @@ static void test_unblock_begins_a_stuck_first_certificate_again(void **state)
     struct bench *b = *state;
     for (int i = 0; i <= DEVICE_DELIVERIES_MAX; i++) {
         (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+        bench_next_visit(b);
     }
     assert_string_equal(b->device->reason, "stuck");
     assert_int_equal(bench_apply(b, bench_renew(b, 1))->refusal, REFUSAL_NO_CERTIFICATE);
@@ -251,6 +253,7 @@ static void test_unblock_begins_a_stuck_first_certificate_again(void **state)
         o = bench_apply(b, bench_bootstrap(b, 1, 1));
         assert_int_equal(o->refusal, REFUSAL_NONE);
         assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+        bench_next_visit(b);
     }
     assert_int_equal(bench_apply(b, bench_bootstrap(b, 1, 1))->refusal, REFUSAL_STUCK);
     assert_int_equal(b->device->unconfirmed_count, 1);
@@ -386,6 +389,7 @@ static void test_a_stuck_device_begins_again_as_the_profile_says_then(void **sta
     struct bench *b = *state;
     for (int i = 0; i <= DEVICE_DELIVERIES_MAX; i++) {
         (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+        bench_next_visit(b);
     }
     assert_string_equal(b->device->reason, "stuck");
     change_profile(b);
@@ -420,6 +424,7 @@ static void test_never_confirmed_is_stuck(void **state)
     for (int i = 0; i < DEVICE_DELIVERIES_MAX; i++) {
         struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
         assert_string_equal(bench_text(o, "serial"), "01010101010101010101010101010101");
+        bench_next_visit(b);
     }
     struct device_outcome *o = bench_apply(b, bench_bootstrap(b, 1, 1));
     assert_int_equal(o->refusal, REFUSAL_STUCK);

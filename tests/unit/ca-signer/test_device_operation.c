@@ -234,6 +234,7 @@ static void test_pickup_sequences(void **state)
     assert_string_equal(first, again);
     assert_null(o->state);
     /* A newer message gets the same certificate, and it is counted. */
+    bench_next_visit(b);
     o = bench_apply(b, bench_pickup(b, &id));
     assert_string_equal(bench_text(o, "serial"), "02020202020202020202020202020202");
     assert_int_equal(b->device->unconfirmed[0].deliveries, 2);
@@ -294,8 +295,10 @@ static void test_deliveries_without_proof_end(void **state)
     bench_renewing(b, 1);
     struct uuid id = bench_id(1);
     for (int i = 1; i < DEVICE_DELIVERIES_MAX; i++) {
+        bench_next_visit(b);
         assert_int_equal(bench_apply(b, bench_pickup(b, &id))->status, 200);
     }
+    bench_next_visit(b);
     struct device_outcome *o = bench_apply(b, bench_pickup(b, &id));
     assert_int_equal(o->refusal, REFUSAL_STUCK);
     assert_string_equal(b->device->reason, "stuck");
