@@ -88,8 +88,7 @@ void device_issued(struct device_request *r, const struct issued_certificate *c,
 {
     struct device_outcome *o = &r->outcome;
     struct device *d = o->state;
-    const struct device_unconfirmed *before = device_unconfirmed_of(d, &d->operation.id);
-    int32_t deliveries = before != NULL ? before->deliveries : 0; /* for another key */
+    int32_t deliveries = life_deliveries(d);
     if (d->unconfirmed_count == DEVICE_UNCONFIRMED_MAX) {
         life_drop_unconfirmed(o, 1, &d->operation.id);
     }

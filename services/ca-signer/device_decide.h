@@ -11,7 +11,7 @@
 #include "device_request.h"
 
 /* An operation whose certificates were handed out this often without a proof marks the device as
- * stuck. */
+ * stuck; until the first proof the operations of all install nonces are one. */
 #define DEVICE_DELIVERIES_MAX 5
 /* A visit of a device lasts at most so long: within it the same certificate handed out again is not
  * another delivery. Messages that waited while nobody answered arrive together, too. */

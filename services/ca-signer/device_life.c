@@ -144,8 +144,8 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
         return false;
     }
     struct uuid id = device_issue_id(d->uid, d->install_nonce);
-    if (life_recent(d, &id) != NULL) {
-        return false; /* it was tried with this install nonce and given up */
+    if (life_is_stuck(d) || life_recent(d, &id) != NULL) {
+        return false; /* it was given up, for every install nonce or for this one */
     }
     if (device_has_operation(d) && !uuid_eq(&d->operation.id, &id)) {
         life_end_operation(o, OPERATION_SUPERSEDED, "bootstrapped_again", now_ms);
@@ -179,7 +179,7 @@ static void begin_again(struct device_outcome *o, const struct uuid *operation,
             (void)life_supersede(o, &u->ca, u->serial, u->fingerprint, operation);
             continue;
         }
-        u->deliveries = mine ? 0 : u->deliveries;
+        u->deliveries = u->kind == OPERATION_ISSUE ? 0 : u->deliveries;
         d->unconfirmed[kept++] = *u;
     }
     memset(&d->unconfirmed[kept], 0, (d->unconfirmed_count - kept) * sizeof d->unconfirmed[0]);
@@ -198,6 +198,7 @@ void life_forget_first(struct device_outcome *o, const struct device_snapshots *
     }
     memset(&d->recent[kept], 0, (d->recent_count - kept) * sizeof d->recent[0]);
     d->recent_count = kept;
+    d->reason[0] = 0;
     begin_again(o, &id, s);
 }
 
@@ -249,11 +250,28 @@ static void become_stuck(struct device_request *r, int64_t now_ms)
                    DEVICE_DELIVERIES_MAX);
 }
 
-/* Also when each time it asked for another key. */
-static bool is_given_enough(const struct device *d)
+bool life_is_stuck(const struct device *d)
 {
-    const struct device_unconfirmed *u = device_unconfirmed_of(d, &d->operation.id);
-    return u != NULL && u->deliveries >= DEVICE_DELIVERIES_MAX;
+    return strcmp(d->reason, refusal_code(REFUSAL_STUCK)) == 0;
+}
+
+/* The id of an issue depends on the install nonce, which the device chooses: what was issued counts
+ * for all of them. */
+static bool is_of_operation(const struct device_unconfirmed *u, const struct device_operation *o)
+{
+    return o->kind == OPERATION_ISSUE ? u->kind == OPERATION_ISSUE : uuid_eq(&u->operation, &o->id);
+}
+
+int32_t life_deliveries(const struct device *d)
+{
+    int32_t most = 0;
+    for (size_t i = 0; i < d->unconfirmed_count; i++) {
+        const struct device_unconfirmed *u = &d->unconfirmed[i];
+        if (is_of_operation(u, &d->operation) && u->deliveries > most) {
+            most = u->deliveries;
+        }
+    }
+    return most;
 }
 
 static void refuse_not_longer(struct device_request *r, int64_t now_ms)
@@ -281,7 +299,7 @@ void life_ask(struct device_request *r, const struct device_key *key,
     } else if (operation->kind == OPERATION_RENEW &&
                !life_is_longer(&d->certificate, ca, operation->validity_s, now_ms)) {
         refuse_not_longer(r, now_ms);
-    } else if (is_given_enough(d)) {
+    } else if (life_deliveries(d) >= DEVICE_DELIVERIES_MAX) {
         become_stuck(r, now_ms);
     } else if (r->snapshots.template == NULL) {
         life_try_again(r, "the CA's key is not at hand; repeat the request");
@@ -306,15 +324,15 @@ bool life_deliver(struct device_request *r, const struct device_unconfirmed *u, 
                   int64_t now_ms)
 {
     struct device *d = r->outcome.state;
-    struct device_unconfirmed *mine = &d->unconfirmed[u - d->unconfirmed];
-    if (!fresh || (mine->deliveries > 0 && !is_another_visit(d, now_ms))) {
+    int32_t deliveries = life_deliveries(d);
+    if (!fresh || (deliveries > 0 && !is_another_visit(d, now_ms))) {
         return true;
     }
-    if (mine->deliveries >= DEVICE_DELIVERIES_MAX) {
+    if (deliveries >= DEVICE_DELIVERIES_MAX) {
         become_stuck(r, now_ms);
         return false;
     }
-    mine->deliveries++;
+    d->unconfirmed[u - d->unconfirmed].deliveries = deliveries + 1;
     d->operation.updated_at_ms = now_ms;
     return true;
 }

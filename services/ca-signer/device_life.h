@@ -62,11 +62,19 @@ bool life_is_allowed(const struct device *d, const struct device_snapshots *s);
 void life_take_settings(struct device *d, const struct device_snapshots *s);
 /* allocated -> active, told. */
 void life_activate(struct device_outcome *o, int64_t now_ms);
-/* Begins the first-certificate operation unless it runs or has ended; false when there is nothing
- * to be done. Its CA is the profile's, or that of the certificate that `waits` (may be NULL). */
+/* The device is left alone until its owner orders. */
+bool life_is_stuck(const struct device *d);
+/* How often certificates were handed out for what the running operation is after, whichever keys
+ * they were for; for a first one under whatever install nonce. */
+int32_t life_deliveries(const struct device *d);
+
+/* Begins the first-certificate operation unless it runs or has ended, or the device is stuck; false
+ * when there is nothing to be done. Its CA is the profile's, or that of the certificate that
+ * `waits` (may be NULL). */
 bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
                      const struct device_unconfirmed *waits, int64_t now_ms);
-/* That it ended is forgotten, and how often it was handed out: its owner wants it again. What
+/* That it ended is forgotten, that the device is stuck, and how often it was given one: its owner
+ * wants it again. What
  * another CA than the profile's signed for it is superseded. */
 void life_forget_first(struct device_outcome *o, const struct device_snapshots *s);
 

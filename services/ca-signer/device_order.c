@@ -87,7 +87,7 @@ static void refuse_wish(const struct device *old, struct device_request *r, int6
         memcmp(b->serial, old->certificate.serial, sizeof any) != 0) {
         outcome_refuse(o, REFUSAL_CERTIFICATE_CHANGED, "serial",
                        "another certificate is installed by now");
-    } else if (b->automatic && strcmp(old->reason, refusal_code(REFUSAL_STUCK)) == 0) {
+    } else if (b->automatic && life_is_stuck(old)) {
         outcome_refuse(o, REFUSAL_STUCK, "",
                        "the device never confirmed its last certificate; its owner has to order");
     } else if (device_has_operation(old) && !may_replace(old, r)) {
@@ -182,7 +182,7 @@ void device_renew(const struct device *old, struct device_request *r, int64_t no
 static bool is_stuck_first(const struct device *d)
 {
     return d->state == DEVICE_ACTIVE && !device_has_certificate(d) && !device_has_operation(d) &&
-           strcmp(d->reason, refusal_code(REFUSAL_STUCK)) == 0;
+           life_is_stuck(d);
 }
 
 void device_unblock(const struct device *old, struct device_request *r, int64_t now_ms)
