@@ -48,10 +48,16 @@ struct device *life_change(const struct device *old, struct device_request *r, i
 
 /* ---- operations ---- */
 
-const struct device_recent *life_recent(const struct device *d, const struct uuid *id)
+static bool is_past(const struct device_recent *entry, int64_t now_ms)
+{
+    return entry->at_ms < now_ms - DEVICE_RECENT_KEEP_MS;
+}
+
+const struct device_recent *life_recent(const struct device *d, const struct uuid *id,
+                                        int64_t now_ms)
 {
     for (size_t i = 0; i < d->recent_count; i++) {
-        if (uuid_eq(&d->recent[i].id, id)) {
+        if (uuid_eq(&d->recent[i].id, id) && !is_past(&d->recent[i], now_ms)) {
             return &d->recent[i];
         }
     }
@@ -62,8 +68,7 @@ static void remember(struct device *d, const struct device_recent *entry, int64_
 {
     size_t kept = 0;
     for (size_t i = 0; i < d->recent_count; i++) {
-        bool old = d->recent[i].at_ms < now_ms - DEVICE_RECENT_KEEP_MS;
-        if (!old && !uuid_eq(&d->recent[i].id, &entry->id)) {
+        if (!is_past(&d->recent[i], now_ms) && !uuid_eq(&d->recent[i].id, &entry->id)) {
             d->recent[kept++] = d->recent[i];
         }
     }
@@ -144,7 +149,7 @@ bool life_want_first(struct device_outcome *o, const struct device_snapshots *s,
         return false;
     }
     struct uuid id = device_issue_id(d->uid, d->install_nonce);
-    if (life_is_stuck(d) || life_recent(d, &id) != NULL) {
+    if (life_is_stuck(d) || life_recent(d, &id, now_ms) != NULL) {
         return false; /* it was given up, for every install nonce or for this one */
     }
     if (device_has_operation(d) && !uuid_eq(&d->operation.id, &id)) {

@@ -45,7 +45,9 @@ cJSON *life_certificate_data(const struct device *d, const struct device_unconfi
  * over where it has one. */
 struct device *life_change(const struct device *old, struct device_request *r, int64_t now_ms);
 
-const struct device_recent *life_recent(const struct device *d, const struct uuid *id);
+/* A finished operation; NULL when there was none, or so long ago that nothing can repeat it. */
+const struct device_recent *life_recent(const struct device *d, const struct uuid *id,
+                                        int64_t now_ms);
 /* The running operation ends in `state` and is remembered. `reason` may be "". */
 void life_end_operation(struct device_outcome *o, enum operation_state state, const char *reason,
                         int64_t now_ms);

@@ -16,24 +16,25 @@ static void answer_operation(struct device_request *r, const struct uuid *id,
     json_add_text(object, "reason", reason);
 }
 
-/* An automatic wish comes as long as the certificate is due: what failed because it could not be
- * longer is looked at anew, since the CA's settings may have changed. */
-static bool is_tried_anew(const struct device_request *r, const struct device_recent *past)
+/* An automatic wish comes as long as the certificate is due, always with the same id: that another
+ * wish took its place, or that it failed, says nothing about this time. */
+static bool is_tried_anew(const struct device *old, const struct device_request *r,
+                          const struct device_recent *past)
 {
-    return r->of.renew.automatic && past->state == OPERATION_FAILED &&
-           strcmp(past->reason, refusal_code(REFUSAL_NOT_LONGER)) == 0;
+    return r->of.renew.automatic && past->state != OPERATION_INSTALLED &&
+           !device_has_operation(old) && !life_is_stuck(old);
 }
 
 /* True when this very order was taken before. */
-static bool answer_repeat(const struct device *old, struct device_request *r)
+static bool answer_repeat(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     const struct uuid id = r->of.renew.operation;
     if (device_has_operation(old) && uuid_eq(&old->operation.id, &id)) {
         answer_operation(r, &id, old->operation.state, old->operation.reason);
         return true;
     }
-    const struct device_recent *past = life_recent(old, &id);
-    if (past == NULL || is_tried_anew(r, past)) {
+    const struct device_recent *past = life_recent(old, &id, now_ms);
+    if (past == NULL || is_tried_anew(old, r, past)) {
         return false;
     }
     answer_operation(r, &id, past->state, past->reason);
@@ -140,16 +141,18 @@ static void start(struct device *d, const struct device_request *r, int64_t now_
 /* Remembered as failed, so that it is told once and not each time the scheduler comes by. */
 static void fail_automatic(const struct device *old, struct device_request *r, int64_t now_ms)
 {
-    if (life_recent(old, &r->of.renew.operation) == NULL) {
+    const char *reason = refusal_code(r->outcome.refusal);
+    const struct device_recent *past = life_recent(old, &r->of.renew.operation, now_ms);
+    if (past == NULL || strcmp(past->reason, reason) != 0) {
         start(life_change(old, r, now_ms), r, now_ms);
-        life_fail_operation(&r->outcome, refusal_code(r->outcome.refusal), now_ms);
+        life_fail_operation(&r->outcome, reason, now_ms);
     }
 }
 
 void device_renew(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
-    if (old != NULL && life_belongs_to(old, &r->envelope) && answer_repeat(old, r)) {
+    if (old != NULL && life_belongs_to(old, &r->envelope) && answer_repeat(old, r, now_ms)) {
         return;
     }
     refuse_state(old, r);

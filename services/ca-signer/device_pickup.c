@@ -34,14 +34,14 @@ static bool refuse_stranger(const struct device *old, struct device_request *r)
     return o->refusal != REFUSAL_NONE;
 }
 
-static bool refuse_operation(const struct device *old, struct device_request *r)
+static bool refuse_operation(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     const struct uuid *id = &r->of.pickup.operation;
     struct device_outcome *o = &r->outcome;
     if (device_has_operation(old) && uuid_eq(&old->operation.id, id)) {
         return false;
     }
-    const struct device_recent *past = life_recent(old, id);
+    const struct device_recent *past = life_recent(old, id, now_ms);
     if (past == NULL) {
         outcome_refuse(o, REFUSAL_UNKNOWN_OPERATION, "operation",
                        "the device has no such operation");
@@ -98,7 +98,7 @@ void device_pickup(const struct device *old, struct device_request *r, int64_t n
         return;
     }
     assert(old != NULL); /* else it was a stranger */
-    if (refuse_operation(old, r)) {
+    if (refuse_operation(old, r, now_ms)) {
         return;
     }
     if (r->body.signed_part.sequence <= old->sequence) {

@@ -443,7 +443,7 @@ static void check_confirmed(const struct bench *b, const struct device_outcome *
 static void check_operation(const struct bench *b, enum operation_state situation, bool proved)
 {
     struct uuid id = bench_id(1);
-    const struct device_recent *past = life_recent(b->device, &id);
+    const struct device_recent *past = life_recent(b->device, &id, 0);
     if (proved && situation != OPERATION_INSTALLED) {
         assert_non_null(past);
         assert_int_equal(past->state, OPERATION_INSTALLED);

@@ -190,6 +190,97 @@ static void test_automatic_renewal_that_cannot_be_longer_is_told_once(void **sta
     assert_int_equal(b->device->operation.state, OPERATION_QUEUED);
 }
 
+static void assert_queued(const struct bench *b, const struct device_outcome *o, uint8_t id)
+{
+    struct uuid expected = bench_id(id);
+    assert_int_equal(o->refusal, REFUSAL_NONE);
+    assert_string_equal(bench_text(o, "status"), "queued");
+    assert_true(uuid_eq(&b->device->operation.id, &expected));
+    assert_int_equal(b->device->operation.state, OPERATION_QUEUED);
+}
+
+/* The owner's wish took its place and failed: the certificate is as due as it was, and the
+ * scheduler's id for it is the same. */
+static void test_automatic_renewal_that_was_superseded_is_tried_anew(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+    assert_queued(b, bench_apply(b, bench_renew(b, 2)), 2);
+    struct device_outcome *o = bench_apply(b, automatic(b)); /* while the other one waits */
+    assert_string_equal(bench_text(o, "status"), "superseded");
+    assert_int_equal(o->event_count, 0);
+    b->ca.state = CA_DELETED;
+    struct uuid id = bench_id(2);
+    assert_int_equal(bench_apply(b, bench_pickup(b, &id))->refusal, REFUSAL_ISSUE_FAILED);
+    b->ca.state = CA_ACTIVE;
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+    assert_true(pick_up(b)->issued);
+}
+
+static void test_automatic_renewal_that_failed_is_tried_anew(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+    b->ca.state = CA_DELETED;
+    assert_int_equal(pick_up(b)->refusal, REFUSAL_ISSUE_FAILED);
+    b->ca.state = CA_ACTIVE;
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+}
+
+/* But not while the device is left alone, and nobody is told of that again. */
+static void test_automatic_renewal_that_got_stuck_waits_for_the_owner(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    (void)bench_apply(b, automatic(b));
+    for (int i = 0; i <= DEVICE_DELIVERIES_MAX; i++) {
+        (void)pick_up(b);
+        bench_next_visit(b);
+    }
+    assert_string_equal(b->device->reason, "stuck");
+    struct device_outcome *o = bench_apply(b, automatic(b));
+    assert_null(o->state);
+    assert_int_equal(o->event_count, 0);
+    assert_string_equal(bench_text(o, "status"), "failed");
+}
+
+/* Superseded before, too short now: that is news, once. */
+static void test_another_reason_is_told(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    (void)bench_apply(b, automatic(b));
+    (void)bench_apply(b, bench_renew(b, 2));
+    b->ca.state = CA_DELETED;
+    struct uuid id = bench_id(2);
+    (void)bench_apply(b, bench_pickup(b, &id));
+    b->ca.state = CA_ACTIVE;
+    b->ca.not_after_ms = b->device->certificate.not_after_ms;
+    for (unsigned i = 0; i < 3; i++) {
+        struct device_outcome *o = bench_apply(b, automatic(b));
+        assert_int_equal(o->refusal, REFUSAL_NOT_LONGER);
+        assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), i == 0);
+    }
+}
+
+/* What nobody can repeat any more is no repeat, even where nothing has pushed it out. */
+static void test_memory_ends_by_itself(void **state)
+{
+    struct bench *b = *state;
+    renewal_waits(b);
+    assert_true(pick_up(b)->issued);
+    const struct device_unconfirmed u = b->device->unconfirmed[0];
+    (void)bench_apply(b, bench_confirm(b, &u.operation, u.serial, 1));
+    b->now_ms += DEVICE_RECENT_KEEP_MS - 10000;
+    assert_string_equal(bench_text(bench_apply(b, bench_renew(b, 1)), "status"), "installed");
+    assert_int_equal(pick_up(b)->refusal, REFUSAL_OPERATION_FINISHED);
+    b->now_ms += 10000;
+    assert_int_equal(pick_up(b)->refusal, REFUSAL_UNKNOWN_OPERATION);
+    assert_queued(b, bench_apply(b, bench_renew(b, 1)), 1);
+}
+
 #define BENCH_TEST(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 int main(void)
 {
@@ -203,6 +294,11 @@ int main(void)
         BENCH_TEST(test_an_expired_certificate_is_not_repeated),
         BENCH_TEST(test_an_expired_first_certificate_is_signed_anew),
         BENCH_TEST(test_automatic_renewal_that_cannot_be_longer_is_told_once),
+        BENCH_TEST(test_automatic_renewal_that_was_superseded_is_tried_anew),
+        BENCH_TEST(test_automatic_renewal_that_failed_is_tried_anew),
+        BENCH_TEST(test_automatic_renewal_that_got_stuck_waits_for_the_owner),
+        BENCH_TEST(test_another_reason_is_told),
+        BENCH_TEST(test_memory_ends_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
