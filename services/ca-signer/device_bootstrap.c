@@ -10,36 +10,93 @@ static bool same_install(const struct device *old, const struct device_request *
     return memcmp(old->install_nonce, r->of.bootstrap.install_nonce, DEVICE_NONCE_BYTES) == 0;
 }
 
-/* Everything that is refused before the device is touched. True: refused. */
+/* What is refused before the device is touched. */
+enum early {
+    GOES_ON,
+    NOT_SIGNED,
+    BAD_CSR,
+    OTHER_ROOT,
+    GONE,
+    OLD_SEQUENCE,
+    COPY, /* the first one that held the key has proved a certificate; whoever comes with a fresh
+             installation is a copy, or a device that lost its memory. Its owner decides. */
+};
+
+static enum early judge(const struct device *old, const struct device_request *r)
+{
+    if (r->proof.refusal != REFUSAL_NONE) {
+        return NOT_SIGNED;
+    }
+    if (r->proof.csr_fault.code[0] != 0) {
+        return BAD_CSR;
+    }
+    if (old == NULL) {
+        return GOES_ON;
+    }
+    if (!span_eq(span_of(old->rot_key.der, old->rot_key.len),
+                 span_of(r->body.rot_key.der, r->body.rot_key.len))) {
+        return OTHER_ROOT;
+    }
+    if (old->state == DEVICE_DECOMMISSIONED) {
+        return GONE;
+    }
+    if (!same_install(old, r) && r->body.signed_part.sequence <= old->sequence) {
+        return OLD_SEQUENCE;
+    }
+    return !same_install(old, r) && device_has_certificate(old) ? COPY : GOES_ON;
+}
+
+/* True: refused. */
 static bool refuse_early(const struct device *old, struct device_request *r)
 {
     struct device_outcome *o = &r->outcome;
-    if (r->proof.refusal != REFUSAL_NONE) {
+    switch (judge(old, r)) {
+    case GOES_ON:
+        return false;
+    case NOT_SIGNED:
         outcome_refuse(o, r->proof.refusal, "",
                        "a bootstrap must be signed by the root-of-trust key whose hash is the UID");
-    } else if (r->proof.csr_fault.code[0] != 0) {
+        break;
+    case BAD_CSR:
         outcome_refuse(o, REFUSAL_INVALID_CSR, "csr", "%s", r->proof.csr_fault.text);
-    } else if (old == NULL) {
-        return false;
-    } else if (!span_eq(span_of(old->rot_key.der, old->rot_key.len),
-                        span_of(r->body.rot_key.der, r->body.rot_key.len))) {
+        break;
+    case OTHER_ROOT:
         outcome_refuse(o, REFUSAL_WRONG_KEY, "", "another root-of-trust key holds this UID");
         outcome_event(o, EVENT_DUPLICATE, NULL, life_event_data(old));
-    } else if (old->state == DEVICE_DECOMMISSIONED) {
+        break;
+    case GONE:
         outcome_refuse(o, REFUSAL_DECOMMISSIONED, "", "the device was decommissioned");
-    } else if (!same_install(old, r) && r->body.signed_part.sequence <= old->sequence) {
+        break;
+    case OLD_SEQUENCE:
         outcome_refuse(o, REFUSAL_STALE_SEQUENCE, "sequence", "must be above %lld",
                        (long long)old->sequence);
-    } else if (!same_install(old, r) && device_has_certificate(old)) {
-        /* The first one that held the key has proved a certificate; whoever comes with a fresh
-         * installation is a copy, or a device that lost its memory. Its owner decides, nothing is
-         * issued. */
+        break;
+    case COPY:
         outcome_refuse(o, REFUSAL_ALREADY_BOOTSTRAPPED, "install_nonce",
                        "the device has proved a certificate since its bootstrap; its owner can "
                        "order an update");
         outcome_event(o, EVENT_DUPLICATE, NULL, life_event_data(old));
+        break;
     }
-    return o->refusal != REFUSAL_NONE;
+    return true;
+}
+
+/* An old message again, or a device that missed the owner's verdict on its first certificate: it is
+ * answered, and nothing changes. */
+static bool changes_nothing(const struct device *old, const struct device_request *r)
+{
+    return old != NULL &&
+           (r->body.signed_part.sequence < old->sequence || device_has_certificate(old));
+}
+
+const char *device_claimed_serial(const struct device *old, const struct device_request *r)
+{
+    if (r->kind != DEVICE_ASKS_BOOTSTRAP || r->snapshots.profile == NULL ||
+        judge(old, r) != GOES_ON || changes_nothing(old, r) ||
+        (old != NULL && !uuid_is_zero(&old->domain))) {
+        return "";
+    }
+    return old != NULL && old->sealed_profile[0] != 0 ? old->serial : r->of.bootstrap.serial;
 }
 
 static struct device *registered(struct device_request *r, int64_t now_ms)
@@ -144,15 +201,12 @@ void device_bootstrap(const struct device *old, struct device_request *r, int64_
     if (refuse_early(old, r)) {
         return;
     }
-    int64_t sequence = r->body.signed_part.sequence;
-    if (old != NULL && (sequence < old->sequence || device_has_certificate(old))) {
-        /* An old message again, or a device that missed the owner's verdict on its first
-         * certificate. */
+    if (changes_nothing(old, r)) {
         life_answer_bootstrap(r, old,
                               device_has_certificate(old) ? NULL : device_waiting(old, r, now_ms));
         return;
     }
-    bool fresh = old == NULL || sequence > old->sequence;
+    bool fresh = old == NULL || r->body.signed_part.sequence > old->sequence;
     struct device *d = old == NULL ? registered(r, now_ms) : life_change(old, r, now_ms);
     take_facts(d, r);
     assign_owner(d, r);

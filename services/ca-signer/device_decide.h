@@ -33,6 +33,11 @@ const struct device_unconfirmed *device_waiting(const struct device *d,
 struct uuid device_ca_of(const struct device *d, const struct device_request *r,
                          const struct registry_profile *profile, int64_t now_ms);
 
+/* The serial number by which a bootstrap is let into a domain now, with snapshots.profile filled
+ * in;
+ * "": by none, or it is refused, or changes nothing. `old` as in device_decide. */
+const char *device_claimed_serial(const struct device *old, const struct device_request *r);
+
 /* `old` is NULL for a device nobody has seen. Fills r->outcome, which is empty. */
 void device_decide(const struct device *old, struct device_request *r, int64_t now_ms);
 

@@ -4,6 +4,7 @@
 
 #include "common/digest.h"
 #include "common/id.h"
+#include "device_decide.h"
 
 #define PREFIX     "g:sn:"
 #define PREFIX_LEN (sizeof PREFIX - 1)
@@ -121,25 +122,14 @@ err_t serial_guard_claim(struct redis *r, struct serial_claim *claims, unsigned 
 
 /* ---- for the requests of a round ---- */
 
-/* The serial of a device that gets its owner now, by a message that is its own; "": of none. */
-static const char *claimed_serial(const struct snapshot_want *want)
-{
-    const struct device_request *r = want->request;
-    const struct device *d = want->device;
-    if (r->kind != DEVICE_ASKS_BOOTSTRAP || r->proof.refusal != REFUSAL_NONE ||
-        r->snapshots.profile == NULL || (d != NULL && !uuid_is_zero(&d->domain))) {
-        return "";
-    }
-    return d != NULL && d->sealed_profile[0] != 0 ? d->serial : r->of.bootstrap.serial;
-}
-
 err_t serial_guard_ask(struct redis *r, const struct snapshot_want *wants, unsigned n)
 {
     CLEANUP_FREE struct serial_claim *claims = xcalloc(n + 1, sizeof *claims);
     CLEANUP_FREE unsigned *whose = xcalloc(n + 1, sizeof *whose);
     unsigned count = 0;
     for (unsigned i = 0; i < n; i++) {
-        struct serial_claim claim = {.serial = claimed_serial(&wants[i])};
+        struct serial_claim claim = {.serial =
+                                         device_claimed_serial(wants[i].device, wants[i].request)};
         if (claim.serial[0] != 0 &&
             uuid_parse(span_str(wants[i].request->snapshots.profile->domain), &claim.domain) ==
                 ERR_OK) {

@@ -364,6 +364,8 @@ def test_a_serial_used_twice_is_told(signer, stack, domain, profile):
     foreign_domain = str(uuid.uuid4())
     foreign_ca = stack.create_ca(foreign_domain)["result"]["id"]
     foreign = owners.Device(stack, stack.create_profile(foreign_domain, foreign_ca), "SN-7")
+    refused = owners.Device(stack, profile, other.serial)
+    assert refused.bootstrap(csr=refused.csr(refused.root))["type"] == "invalid_csr"
     for device in (first, second, other, foreign, second):
         assert device.bootstrap()["result"]["state"] == "active"
 

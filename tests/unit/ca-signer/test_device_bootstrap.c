@@ -322,6 +322,47 @@ static void test_serial_of_its_own_is_not_told(void **state)
     assert_int_equal(bench_events(o, EVENT_SERIAL_DUPLICATE), 0);
 }
 
+static const char *claimed(const struct bench *b, struct device_request *r)
+{
+    static char serial[DEVICE_SERIAL_MAX + 1];
+    r->snapshots.profile = b->has_profile ? &b->profile : NULL;
+    (void)snprintf(serial, sizeof serial, "%s", device_claimed_serial(b->device, r));
+    device_request_free(r);
+    return serial;
+}
+
+/* Else whoever is refused is reported as the first one with the serial, and the true one as its
+ * copy. */
+static void test_what_is_refused_claims_no_serial(void **state)
+{
+    struct bench *b = *state;
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "SN-1");
+    struct device_request *r = bench_bootstrap(b, 1, 0);
+    r->proof.refusal = REFUSAL_BAD_SIGNATURE;
+    assert_string_equal(claimed(b, r), "");
+    r = bench_bootstrap(b, 1, 0);
+    (void)fault_set(&r->proof.csr_fault, ERR_INVALID, "invalid_csr", "csr", "bad");
+    assert_string_equal(claimed(b, r), "");
+    b->has_profile = false; /* it is known, and has no owner */
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "");
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1));
+    b->has_profile = true;
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "SN-1");
+    assert_string_equal(claimed(b, bench_bootstrap(b, 2, 1)), "SN-1");
+    b->sequence = 0;
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "");
+    assert_string_equal(claimed(b, bench_bootstrap(b, 2, 1)), "");
+    b->sequence = 100;
+    r = bench_bootstrap(b, 1, 1);
+    memcpy(r->body.rot_key.der, "evil", 4);
+    assert_string_equal(claimed(b, r), "");
+    b->device->state = DEVICE_DECOMMISSIONED;
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "");
+    b->device->state = DEVICE_REGISTERED;
+    (void)bench_apply(b, bench_bootstrap(b, 1, 1)); /* it has an owner */
+    assert_string_equal(claimed(b, bench_bootstrap(b, 1, 1)), "");
+}
+
 /* ---- a profile that changes ---- */
 
 static void change_profile(struct bench *b)
@@ -481,6 +522,7 @@ int main(void)
         BENCH_TEST(test_zero_touch_off_gives_no_certificate),
         BENCH_TEST(test_serial_of_another_device_is_told_once),
         BENCH_TEST(test_serial_of_its_own_is_not_told),
+        BENCH_TEST(test_what_is_refused_claims_no_serial),
         BENCH_TEST(test_a_device_on_board_keeps_settings_and_ca),
         BENCH_TEST(test_a_certificate_handed_out_keeps_its_settings),
         BENCH_TEST(test_a_waiting_device_is_let_in_as_the_profile_says_then),
