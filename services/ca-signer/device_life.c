@@ -81,6 +81,15 @@ static void remember(struct device *d, const struct device_recent *entry, int64_
     d->recent_count = kept + 1;
 }
 
+void life_remember_refused(struct device *d, const struct uuid *id, enum operation_kind kind,
+                           const char *reason, int64_t now_ms)
+{
+    struct device_recent entry = {
+        .id = *id, .kind = kind, .state = OPERATION_FAILED, .at_ms = now_ms};
+    (void)snprintf(entry.reason, sizeof entry.reason, "%s", reason);
+    remember(d, &entry, now_ms);
+}
+
 void life_end_operation(struct device_outcome *o, enum operation_state state, const char *reason,
                         int64_t now_ms)
 {
@@ -232,6 +241,14 @@ bool life_is_longer(const struct device_certificate *present, const struct ca *c
 {
     int64_t end_ms = now_ms + (validity_s > 0 ? validity_s : ca->device_validity_s) * 1000;
     return (end_ms < ca->not_after_ms ? end_ms : ca->not_after_ms) > present->not_after_ms;
+}
+
+bool life_is_due(const struct device *d, const struct ca *ca, int64_t now_ms)
+{
+    const struct device_certificate *c = &d->certificate;
+    int64_t due_ms = device_due_ms(d->uid, c->not_before_ms, c->not_after_ms);
+    return ca->automatic_renewal &&
+           due_ms <= now_ms + ca->renew_ahead_s * 1000 + DEVICE_CLOCK_SLACK_MS;
 }
 
 /* The clock shows a time before something that has happened: what is signed now would begin and end

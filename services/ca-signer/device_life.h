@@ -48,6 +48,9 @@ struct device *life_change(const struct device *old, struct device_request *r, i
 /* A finished operation; NULL when there was none, or so long ago that nothing can repeat it. */
 const struct device_recent *life_recent(const struct device *d, const struct uuid *id,
                                         int64_t now_ms);
+/* An operation that never began is remembered like one that failed: who ordered it looks for it. */
+void life_remember_refused(struct device *d, const struct uuid *id, enum operation_kind kind,
+                           const char *reason, int64_t now_ms);
 /* The running operation ends in `state` and is remembered. `reason` may be "". */
 void life_end_operation(struct device_outcome *o, enum operation_state state, const char *reason,
                         int64_t now_ms);
@@ -90,6 +93,9 @@ void life_not_issued(struct device_request *r, const struct fault *fault, int64_
  * says. */
 bool life_is_longer(const struct device_certificate *present, const struct ca *ca,
                     int64_t validity_s, int64_t now_ms);
+/* Whether the CA renews the installed certificate by itself, and it is time by this clock. The
+ * scheduler found it so by its own, perhaps long ago. */
+bool life_is_due(const struct device *d, const struct ca *ca, int64_t now_ms);
 /*
  * Asks for a signature over `key` for the running operation. Nothing is asked for, and a refusal is
  * in the outcome, when the CA may not sign for this device or is not at hand, the clock is wrong, a

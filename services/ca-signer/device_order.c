@@ -96,6 +96,8 @@ static void refuse_wish(const struct device *old, struct device_request *r, int6
     } else if (ca == NULL || !uuid_eq(&ca->id, &old->certificate.ca) || ca->state != CA_ACTIVE) {
         outcome_refuse(o, REFUSAL_NOT_MANAGED, "",
                        "the CA of the installed certificate is not one of ours any more");
+    } else if (b->automatic && !life_is_due(old, ca, now_ms)) {
+        outcome_refuse(o, REFUSAL_NOT_DUE, "", "its CA does not renew the certificate yet");
     } else if (!life_is_longer(&old->certificate, ca, b->validity_s, now_ms)) {
         outcome_refuse(o, REFUSAL_NOT_LONGER, "",
                        "a renewal would not be valid longer than the installed certificate; "
@@ -103,11 +105,13 @@ static void refuse_wish(const struct device *old, struct device_request *r, int6
     }
 }
 
-/* Whoever fed an order without waiting for the answer learns of a refusal by event. */
-static void tell_refusal(const struct device *old, struct device_request *r)
+/* Whoever fed an order without waiting for the answer learns of a refusal by event, and finds it at
+ * the device. That something is not due is nobody's news. */
+static void tell_refusal(const struct device *old, struct device_request *r, int64_t now_ms)
 {
     const struct device_renew_body *b = &r->of.renew;
-    if (r->envelope.reply_to[0] != 0 || (uuid_is_zero(&b->order) && !b->automatic)) {
+    if (r->envelope.reply_to[0] != 0 || (uuid_is_zero(&b->order) && !b->automatic) ||
+        r->outcome.refusal == REFUSAL_NOT_DUE) {
         return;
     }
     struct device nobody = {.state = DEVICE_REGISTERED};
@@ -118,6 +122,10 @@ static void tell_refusal(const struct device *old, struct device_request *r)
     cJSON *data = life_operation_data(known ? old : &nobody, &wish);
     json_add_text(data, "reason", refusal_code(r->outcome.refusal));
     outcome_event(&r->outcome, EVENT_OPERATION_FAILED, NULL, data);
+    if (known && !uuid_is_zero(&b->order)) {
+        life_remember_refused(life_change(old, r, now_ms), &b->operation, OPERATION_RENEW,
+                              refusal_code(r->outcome.refusal), now_ms);
+    }
 }
 
 static void start(struct device *d, const struct device_request *r, int64_t now_ms)
@@ -164,7 +172,7 @@ void device_renew(const struct device *old, struct device_request *r, int64_t no
         return;
     }
     if (o->refusal != REFUSAL_NONE) {
-        tell_refusal(old, r);
+        tell_refusal(old, r, now_ms);
         return;
     }
     assert(old != NULL); /* refuse_state saw to it */

@@ -30,6 +30,7 @@ static const struct {
     [REFUSAL_NOT_MANAGED] = {"not_managed", 409},
     [REFUSAL_REVOKED] = {"revoked", 409},
     [REFUSAL_NOT_LONGER] = {"not_longer", 409},
+    [REFUSAL_NOT_DUE] = {"not_due", 409},
     [REFUSAL_CERTIFICATE_CHANGED] = {"certificate_changed", 409},
     [REFUSAL_NOT_WHITELISTED] = {"not_whitelisted", 409},
     [REFUSAL_FLOOD_ABOVE_HEARTBEAT] = {"flood_above_heartbeat", 400},

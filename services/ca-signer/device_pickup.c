@@ -69,9 +69,22 @@ static void answer_repeat(const struct device *old, struct device_request *r, in
                    (long long)old->sequence);
 }
 
+/* An automatic renewal that its CA's settings do not want any more. */
+static bool is_overtaken(const struct device *d, const struct ca *ca, int64_t now_ms)
+{
+    return d->operation.automatic && ca != NULL && device_has_certificate(d) &&
+           !life_is_due(d, ca, now_ms);
+}
+
 static void sign_new(struct device_request *r, struct device *d, int64_t now_ms)
 {
     struct device_outcome *o = &r->outcome;
+    if (is_overtaken(d, r->snapshots.ca, now_ms)) {
+        life_fail_operation(o, refusal_code(REFUSAL_NOT_DUE), now_ms);
+        outcome_refuse(o, REFUSAL_OPERATION_FINISHED, "operation",
+                       "its CA does not renew the certificate by itself now");
+        return;
+    }
     if (needs_key(d) && !r->proof.has_csr) {
         d->operation.state = OPERATION_AWAITING_KEY;
         d->operation.updated_at_ms = now_ms;

@@ -40,7 +40,7 @@ static void report(struct door *door, const struct identity *who, const char *ty
     }
 }
 
-/* Lost when it cannot be written: the device says it again at its next heartbeat. */
+/* Lost when it cannot be written: its work is offered again, and what fails again is said again. */
 void door_report_failure(struct door *door, const struct identity *who, int64_t sequence,
                          const struct beat_result *result)
 {

@@ -51,6 +51,8 @@ static inline int bench_setup(void **state)
     assert_ok(uuid_parse(span_str(BENCH_DOMAIN), &b->ca.domain));
     b->ca.state = CA_ACTIVE;
     b->ca.device_validity_s = 365 * BENCH_DAY_S;
+    b->ca.automatic_renewal = true;
+    b->ca.renew_ahead_s = 366 * BENCH_DAY_S; /* everything is due */
     b->ca.not_after_ms = BENCH_NOW + 3650 * BENCH_DAY_S * 1000;
     b->ca.certificate_len = 2;
     b->ca_2 = b->ca;

@@ -265,6 +265,73 @@ static void test_another_reason_is_told(void **state)
     }
 }
 
+/* The scheduler's clock may be ahead, and the settings may have changed since it looked: each
+ * renewal is paid for. */
+static void test_automatic_renewal_that_is_not_due(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    b->ca.renew_ahead_s = 30 * BENCH_DAY_S;
+    for (unsigned i = 0; i < 2; i++) {
+        struct device_outcome *o = bench_apply(b, automatic(b));
+        assert_int_equal(o->refusal, REFUSAL_NOT_DUE);
+        assert_int_equal(o->event_count, 0);
+        assert_null(o->state);
+        b->ca.renew_ahead_s = 366 * BENCH_DAY_S;
+        b->ca.automatic_renewal = false;
+    }
+    b->ca.automatic_renewal = true;
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+    b->ca.automatic_renewal = false;
+    struct device_outcome *o = pick_up(b);
+    assert_int_equal(o->refusal, REFUSAL_OPERATION_FINISHED);
+    assert_false(o->issued);
+    assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), 1);
+    assert_false(device_has_operation(b->device));
+    b->ca.automatic_renewal = true;
+    b->ca.renew_ahead_s = 30 * BENCH_DAY_S;
+    b->now_ms = b->device->certificate.not_after_ms - 20 * BENCH_DAY_S * 1000;
+    assert_queued(b, bench_apply(b, automatic(b)), 1);
+    assert_true(pick_up(b)->issued);
+}
+
+/* What was queued by an order may be refused when its turn has come. Who asks for the order must
+ * not be told "queued" for ever, nor the one who feeds it wait for the device to take it. */
+static void test_a_refused_wish_of_an_order_is_found_at_the_device(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    bench_renewing(b, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct device_request *r = bench_renew(b, 2);
+        r->of.renew.order = bench_id(9);
+        r->envelope.reply_to[0] = 0;
+        struct device_outcome *o = bench_apply(b, r);
+        assert_int_equal(bench_events(o, EVENT_OPERATION_FAILED), i == 0);
+        struct uuid running = bench_id(1);
+        struct uuid refused = bench_id(2);
+        assert_true(uuid_eq(&b->device->operation.id, &running));
+        const struct device_recent *last = &b->device->recent[b->device->recent_count - 1];
+        assert_true(uuid_eq(&last->id, &refused));
+        assert_int_equal(last->state, OPERATION_FAILED);
+        assert_string_equal(last->reason, "operation_in_progress");
+    }
+    assert_int_equal(bench_apply(b, bench_renew(b, 3))->refusal, REFUSAL_OPERATION_IN_PROGRESS);
+    struct uuid asked = bench_id(3);
+    assert_false(
+        uuid_eq(&b->device->recent[b->device->recent_count - 1].id, &asked)); /* it was answered */
+}
+
+/* By an order, whatever the settings say. */
+static void test_an_ordered_renewal_need_not_be_due(void **state)
+{
+    struct bench *b = *state;
+    bench_installed(b);
+    b->ca.automatic_renewal = false;
+    (void)bench_apply(b, bench_renew(b, 1));
+    assert_true(pick_up(b)->issued);
+}
+
 /* What nobody can repeat any more is no repeat, even where nothing has pushed it out. */
 static void test_memory_ends_by_itself(void **state)
 {
@@ -298,6 +365,9 @@ int main(void)
         BENCH_TEST(test_automatic_renewal_that_failed_is_tried_anew),
         BENCH_TEST(test_automatic_renewal_that_got_stuck_waits_for_the_owner),
         BENCH_TEST(test_another_reason_is_told),
+        BENCH_TEST(test_automatic_renewal_that_is_not_due),
+        BENCH_TEST(test_an_ordered_renewal_need_not_be_due),
+        BENCH_TEST(test_a_refused_wish_of_an_order_is_found_at_the_device),
         BENCH_TEST(test_memory_ends_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
