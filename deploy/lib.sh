@@ -75,12 +75,13 @@ process_birth()
     [ "$1" != Z ] && echo "${20}"
 }
 
-# process_running DIR NAME: is the process that start_process started there still alive?
+# process_running DIR NAME: is the process that start_process started there still alive? One that had died before its
+# birth could be noted has none, as a process has that is gone: the two are not the same.
 process_running()
 {
-    local pid
-    pid=$(cat "$1/$2.pid" 2>/dev/null) || return 1
-    [ "$(process_birth "$pid")" = "$(cat "$1/$2.birth" 2>/dev/null)" ]
+    local pid birth
+    pid=$(cat "$1/$2.pid" 2>/dev/null) && birth=$(cat "$1/$2.birth" 2>/dev/null) || return 1
+    [ -n "$birth" ] && [ "$(process_birth "$pid")" = "$birth" ]
 }
 
 # start_process DIR NAME COMMAND...: in the background, in its own session, output appended to DIR/NAME.log, pid in

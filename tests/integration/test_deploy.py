@@ -25,3 +25,17 @@ def test_a_cluster_id_never_begins_with_a_dash(work_folder):
     finally:
         harness.run(harness.DEPLOY / "kafka" / "stop", folder, timeout=60)
     assert stub.with_name("base64.asked").exists()
+
+
+def lib(script, *arguments, **options):
+    """Runs a few lines of bash behind deploy/lib.sh; "$1" is the first argument."""
+    return harness.run("bash", "-euc", f'. "$0"; {script}', harness.DEPLOY / "lib.sh", *arguments, **options)
+
+
+def test_a_process_that_died_at_once_does_not_count_as_running(work_folder):
+    """Its birth could not be noted. No process has this number: it is the first beyond the largest that Linux gives."""
+    (work_folder / "early.pid").write_text("4194305\n")
+    (work_folder / "early.birth").write_text("")
+    assert lib('process_running "$1" early', work_folder, check=False).returncode == 1
+    lib('start_process "$1" late sleep 60; process_running "$1" late; stop_process "$1" late', work_folder)
+    assert not (work_folder / "late.pid").exists()
