@@ -121,10 +121,7 @@ def end_all(programs):
     problems = []
     for started in reversed(programs):
         try:
-            if started.running:
-                started.stop()
-            else:
-                started.check_clean()
+            started.check_end()
         except AssertionError as error:
             problems.append(str(error))
     assert not problems, "\n".join(problems)

@@ -6,6 +6,7 @@ import subprocess
 
 import flow
 import harness
+import postmortem
 import pytest
 import webhook_receiver
 
@@ -42,6 +43,7 @@ def finished_flow(session_folder):
     try:
         subprocess.run([harness.DEPLOY / "up", "--no-build"], env=environment, check=True, timeout=300)
         env = flow.read_env(run / "env")
+        watched = postmortem.Watched(env)
         with webhook_receiver.Receiver(run / "tls" / "receiver.pem", run / "tls" / "receiver.key") as receiver:
             done = flow.Flow(env, run / "flow", DEVICES, receiver)
             done.set_up()
@@ -54,5 +56,7 @@ def finished_flow(session_folder):
             assert len(charges) == renewed and wanted <= seen
         assert renewed == DEVICES + done.automatic and done.failures == 0
         yield FinishedFlow(env, done)
+        assert watched.ended() == [], "nobody ended these"
     finally:
         subprocess.run([harness.DEPLOY / "down"], env=environment, check=True, timeout=120)
+        assert postmortem.crashes(run) == {}

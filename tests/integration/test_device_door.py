@@ -790,7 +790,7 @@ def test_second_sigterm_ends_at_once(rig, work_folder):
     service.signal(signal.SIGCONT)
     harness.wait_until(lambda: service.logs(event="stopping") or not service.running, 5)
     service.signal(signal.SIGTERM)
-    service.process.wait(10)
+    service.wait(10)
     idle.close()
     assert time.monotonic() - begin < 5
     service.check_clean()

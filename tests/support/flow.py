@@ -109,13 +109,17 @@ class Fleet:
 
     @staticmethod
     def finish(process):
-        """Waits for a phase; what it counted."""
+        """Waits for a phase; what it counted. Its status says whether there were failures, and nothing else: it did not crash, and
+        keeps what its devices must remember."""
         out = process.stdout.read()
-        process.wait()
+        status = process.wait()
         try:
-            return json.loads(out)
+            counted = json.loads(out)
         except ValueError:
-            raise FlowError(f"the simulator ended with {process.returncode} and said {out!r}") from None
+            raise FlowError(f"the simulator ended with {status} and said {out!r}") from None
+        if status != (1 if counted["failures"] else 0):
+            raise FlowError(f"the simulator ended with {status} after {counted['failures']} failures")
+        return counted
 
     def run(self, phase, *options):
         return self.finish(self.start(phase, *options))

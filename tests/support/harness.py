@@ -17,12 +17,12 @@ import urllib.request
 from dataclasses import dataclass, field
 
 import confluent_kafka
+import postmortem
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("FLEETSEAL_BUILD", ROOT / "build" / "asan"))
 DEPLOY = ROOT / "deploy"
 
-SANITIZER_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: ")
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
@@ -257,6 +257,7 @@ class Program:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log_path = self.folder / f"{name}.log"
         self.error_path = self.folder / f"{name}.stderr"
+        self.end_awaited = False
         with open(self.log_path, "ab") as out, open(self.error_path, "ab") as err:
             self.process = subprocess.Popen(
                 [str(a) for a in argv],
@@ -318,8 +319,7 @@ class Program:
         """As the kernel would; nothing is asserted about how it ends."""
         if self.running:
             self.process.kill()
-        self.process.wait(10)
-        self._forget_pid()
+        self.wait(10)
 
     def stop(self, seconds=10):
         """SIGTERM; it must end by itself with status 0 in time, and no sanitizer may have complained."""
@@ -327,23 +327,31 @@ class Program:
             self.process.send_signal(signal.SIGTERM)
             self.process.send_signal(signal.SIGCONT)
         try:
-            status = self.process.wait(seconds)
+            status = self.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {seconds} s of SIGTERM\n{self.tail()}") from None
-        self._forget_pid()
         self.check_clean()
         assert status == 0, f"{self.name} ended with {status}\n{self.tail()}"
 
     def wait(self, seconds=60):
         """Waits for a program that ends by itself; its exit status."""
         status = self.process.wait(seconds)
+        self.end_awaited = True
         self._forget_pid()
         return status
 
     def check_clean(self):
-        text = self.error_path.read_text(errors="replace")
-        assert not any(mark in text for mark in SANITIZER_MARKS), f"{self.name}:\n{text[-6000:]}"
+        said = postmortem.crash_text(self.error_path.read_text(errors="replace"))
+        assert not said, f"{self.name}:\n{said}"
+
+    def check_end(self):
+        """At the end of a test: it stops as it should, or has ended in the course of it because the test wanted that."""
+        if self.running:
+            self.stop()
+            return
+        self.check_clean()
+        assert self.end_awaited, f"{self.name} ended by itself with {self.process.returncode}\n{self.tail()}"
 
     def _forget_pid(self):
         for suffix in ("pid", "birth"):

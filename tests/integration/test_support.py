@@ -1,0 +1,56 @@
+"""What the tests stand on must itself notice what they are for."""
+
+import subprocess
+
+import flow
+import harness
+import postmortem
+import pytest
+
+
+def end_by_itself(name, work_folder):
+    program = harness.Program(name, ["sh", "-c", "exit 3"], work_folder)
+    harness.wait_until(lambda: not program.running, what="its end")
+    return program
+
+
+def test_a_death_that_nobody_awaited_is_told(work_folder):
+    program = end_by_itself("died", work_folder)
+    with pytest.raises(AssertionError, match="ended by itself with 3"):
+        program.check_end()
+
+
+@pytest.mark.parametrize("how", ["wait", "kill"])
+def test_an_awaited_death_is_none_to_tell(work_folder, how):
+    program = end_by_itself(how, work_folder)
+    getattr(program, how)()
+    program.check_end()
+
+
+def test_a_process_that_was_replaced_has_ended():
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        watched = postmortem.Watched({"FLEETSEAL_PID_SLEEPER": str(sleeper.pid), "FLEETSEAL_API": "x"})
+        assert watched.ended() == []
+        sleeper.kill()
+    assert watched.ended() == ["SLEEPER"]
+
+
+@pytest.mark.parametrize("said", ["x: a.c:1: f: Assertion `n > 0' failed.", "==7==ERROR: LeakSanitizer: detected memory leaks"])
+def test_a_crash_is_found_in_the_log_of_a_service(work_folder, said):
+    (work_folder / "services").mkdir()
+    (work_folder / "services" / "good-0.log").write_text('{"event":"ready"}\n')
+    (work_folder / "services" / "bad-0.log").write_text(f'{{"event":"ready"}}\n{said}\nmore\n')
+    assert postmortem.crashes(work_folder) == {"bad-0.log": f"{said}\nmore\n"}
+
+
+@pytest.mark.parametrize("failures, end", [(0, "kill -ABRT $$"), (0, "exit 1"), (2, "exit 0"), (2, "exit 70")])
+def test_a_simulator_that_crashed_behind_its_report_is_told(failures, end):
+    script = f"echo '{{\"failures\": {failures}}}'; {end}"
+    process = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    with pytest.raises(flow.FlowError, match="the simulator ended with"):
+        flow.Fleet.finish(process)
+
+
+def test_a_simulator_that_counted_failures_ends_with_1():
+    process = subprocess.Popen(["sh", "-c", "echo '{\"failures\": 2}'; exit 1"], stdout=subprocess.PIPE, text=True)
+    assert flow.Fleet.finish(process)["failures"] == 2
