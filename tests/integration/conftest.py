@@ -40,6 +40,8 @@ def finished_flow(session_folder):
     run = session_folder / "stack"
     environment = harness.clean_environment({"FLEETSEAL_RUN": str(run), "FLEETSEAL_BUILD": str(harness.BUILD)})
     environment |= {k: v for k, v in os.environ.items() if k == "FLEETSEAL_CACHE"}
+    # Whoever sits behind a proxy: nobody listens there, so what would ask it fails.
+    environment |= {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     try:
         subprocess.run([harness.DEPLOY / "up", "--no-build"], env=environment, check=True, timeout=300)
         env = flow.read_env(run / "env")

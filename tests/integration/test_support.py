@@ -1,6 +1,9 @@
 """What the tests stand on must itself notice what they are for."""
 
+import http.server
 import subprocess
+import threading
+import urllib.request
 
 import flow
 import harness
@@ -54,3 +57,31 @@ def test_a_simulator_that_crashed_behind_its_report_is_told(failures, end):
 def test_a_simulator_that_counted_failures_ends_with_1():
     process = subprocess.Popen(["sh", "-c", "echo '{\"failures\": 2}'; exit 1"], stdout=subprocess.PIPE, text=True)
     assert flow.Fleet.finish(process)["failures"] == 2
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def test_a_proxy_is_not_asked_for_our_loopback(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    # urlopen keeps what it learned of the environment the first time.
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        service = harness.Service.__new__(harness.Service)
+        service.metrics_address = address
+        assert service.get("/readyz") == (200, "{}")
+        assert flow.Api(f"http://{address}", None, deadline_s=1).call("/", {}) == {}
+        assert harness.run("curl", "-sS", f"http://{address}/").stdout == "{}"
+        server.shutdown()

@@ -27,6 +27,9 @@ SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
 }
+# All servers are on this machine's loopback, which a proxy does not know.
+NO_PROXY_ENV = {"no_proxy": "*"}
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 POLL_S = 0.02
 
 
@@ -62,7 +65,7 @@ def run(*argv, timeout=60, check=True, env=None, stdin=None):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, **SANITIZER_ENV, **(env or {})},
+        env={**os.environ, **SANITIZER_ENV, **NO_PROXY_ENV, **(env or {})},
         input=stdin,
         check=False,
     )
@@ -385,7 +388,7 @@ class Service(Program):
     def get(self, path):
         """(status, body) of a GET on the admin port."""
         try:
-            with urllib.request.urlopen(f"http://{self.metrics_address}{path}", timeout=5) as answer:
+            with DIRECT.open(f"http://{self.metrics_address}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
