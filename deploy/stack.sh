@@ -7,6 +7,10 @@
 # shellcheck disable=SC2034 # used by the scripts that source this file
 run=${FLEETSEAL_RUN:-$FLEETSEAL_ROOT/deploy/.run}
 build=${FLEETSEAL_BUILD:-$FLEETSEAL_ROOT/build/release}
+# Links point there, from another folder.
+[ "${build#/}" != "$build" ] || build=$PWD/$build
+# Of one service; as many are looked for when fewer are wanted than the last time.
+replicas_max=16
 
 lock_stack()
 {

@@ -3,6 +3,7 @@
 import os
 
 import harness
+import pytest
 
 # Answers the first call with 16 bytes whose URL-safe form begins with a dash, the others as the real one.
 DASH_FIRST = """#!/bin/sh
@@ -39,3 +40,26 @@ def test_a_process_that_died_at_once_does_not_count_as_running(work_folder):
     assert lib('process_running "$1" early', work_folder, check=False).returncode == 1
     lib('start_process "$1" late sleep 60; process_running "$1" late; stop_process "$1" late', work_folder)
     assert not (work_folder / "late.pid").exists()
+
+
+@pytest.mark.parametrize(
+    "wish, said",
+    [
+        ("casigner=2", "there is no service casigner, only api-gateway heartbeat-ingest ca-signer"),
+        ("ca-signer=17", "at most 16"),
+        ("ca-signer=99999999999999999999", "at most 16"),
+        ("ca-signer=08", "needs SERVICE=N"),
+    ],
+)
+def test_replicas_that_cannot_be_are_refused(work_folder, wish, said):
+    run = work_folder / "run"
+    argv = [harness.DEPLOY / "up", "--no-build", "--replicas", wish]
+    done = harness.run(*argv, check=False, env={"FLEETSEAL_RUN": str(run)})
+    assert done.returncode == 1 and said in done.stderr
+    assert not run.exists()
+
+
+def test_programs_of_a_relative_folder_are_linked_from_anywhere():
+    done = lib('. "${0%/*}/stack.sh"; echo "$build $PWD"', env={"FLEETSEAL_BUILD": "build/some"})
+    build, here = done.stdout.split()
+    assert build == f"{here}/build/some"
