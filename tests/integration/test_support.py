@@ -1,12 +1,16 @@
 """What the tests stand on must itself notice what they are for."""
 
 import http.server
+import json
 import subprocess
 import threading
+import types
 import urllib.request
 
+import confluent_kafka
 import flow
 import harness
+import kafka_offsets
 import postmortem
 import pytest
 
@@ -85,3 +89,58 @@ def test_a_proxy_is_not_asked_for_our_loopback(monkeypatch):
         assert flow.Api(f"http://{address}", None, deadline_s=1).call("/", {}) == {}
         assert harness.run("curl", "-sS", f"http://{address}/").stdout == "{}"
         server.shutdown()
+
+
+def test_a_topic_is_worked_off_when_its_last_record_is_committed(make_kafka, work_folder):
+    cluster, topic = make_kafka(topics=False), "fleetseal.worked"
+    catalog = json.loads((harness.ROOT / "proto" / "topics.json").read_text())
+    catalog["topics"] = [{**catalog["topics"][0], "name": topic, "dlq": False}]
+    path = work_folder / "topics.json"
+    path.write_text(json.dumps(catalog))
+    cluster.topics(catalog=path, partitions=2)
+    # A commit that ends in a marker, which nobody reads and no offset counts.
+    producer = confluent_kafka.Producer({"bootstrap.servers": cluster.brokers, "transactional.id": "worked"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for partition in (0, 1):
+        for value in (b"first", b"last"):
+            producer.produce(topic, value, partition=partition)
+    producer.commit_transaction(30)
+    assert not kafka_offsets.worked_off(cluster.brokers, topic)
+    consumer = cluster.consumer()
+    for offsets, wanted in (((2, 1), False), ((2, 2), True)):
+        places = [confluent_kafka.TopicPartition(topic, p, offset) for p, offset in enumerate(offsets)]
+        consumer.commit(offsets=places, asynchronous=False)
+        assert kafka_offsets.worked_off(cluster.brokers, topic) is wanted
+    consumer.close()
+
+
+class LateCharge(flow.Flow):
+    """The second charge comes when the numbers have agreed already, and before all is done."""
+
+    def __init__(self):
+        self.looked = 0
+        self.receiver = types.SimpleNamespace(verified={0: {"id": "event"}})
+
+    def charges(self):
+        return ["charge"] if self.looked < 2 else ["charge", "charge"]
+
+    def wanted_events(self):
+        return {"event"}
+
+    def say(self, _text):
+        """Says nothing."""
+
+    def at_rest(self):
+        self.looked += 1
+        return self.looked > 2
+
+
+def test_a_charge_that_is_made_twice_a_moment_later_is_counted():
+    charges, wanted, seen = LateCharge().settle(1)
+    assert charges == ["charge", "charge"] and wanted == seen
+
+
+def test_a_finished_flow_is_at_rest(finished_flow):
+    for topic in flow.TO_THE_LEDGER:
+        assert kafka_offsets.worked_off(finished_flow.env["FLEETSEAL_KAFKA"], f"fleetseal.{topic}.requests")

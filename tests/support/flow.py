@@ -11,9 +11,12 @@ import urllib.error
 import urllib.request
 import uuid
 
+import kafka_offsets
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EVENTS_WANTED = ["io.fleetseal.certificate.installed.v1", "io.fleetseal.certificate.renewed.v1"]
 LIST_MAX = 10000
+TO_THE_LEDGER = ("order", "device", "ledger")
 # The certificates of the tenth are valid for an hour, then by the ordered renewal for two: all are due the moment automatic
 # renewal is switched on with three hours ahead. What it issues is valid for a year, and not due.
 FIRST_VALIDITY = "1h"
@@ -215,13 +218,9 @@ class Flow:
     def read(self, topic):
         """(key, headers, value) of every committed record of this domain in a topic, by kcat."""
         pattern = "%k\\x1f%h\\x1f%s\\x1e"
-        argv = ["kcat", "-b", self.env["FLEETSEAL_KAFKA"], "-C", "-t", topic, "-o", "beginning", "-e", "-q"]
-        argv += ["-X", "isolation.level=read_committed", "-f", pattern]
-        done = subprocess.run(argv, capture_output=True, check=False)
-        if done.returncode != 0:
-            return []
+        raw = kafka_offsets.consume(self.env["FLEETSEAL_KAFKA"], topic, pattern) or b""
         records = []
-        for text in done.stdout.decode(errors="replace").split("\x1e")[:-1]:
+        for text in raw.decode(errors="replace").split("\x1e")[:-1]:
             key, headers, value = text.split("\x1f", 2)
             fields = dict(h.split("=", 1) for h in headers.split(",") if "=" in h)
             if self.domain in (key, fields.get("ce_domain")):
@@ -237,16 +236,26 @@ class Flow:
         """The ids of the events that the webhook subscribed to."""
         return {h["ce_id"] for _, h, _ in self.read("fleetseal.events") if h.get("ce_type") in EVENTS_WANTED}
 
+    def at_rest(self):
+        """Nothing is left to do on the way to the ledger: of each topic in turn, all that was asked for is committed, and with it
+        whatever it wrote to the next."""
+        return all(kafka_offsets.worked_off(self.env["FLEETSEAL_KAFKA"], f"fleetseal.{t}.requests") for t in TO_THE_LEDGER)
+
     def settle(self, confirmed, seconds=120):
-        """Waits until as much is billed as was confirmed and the receiver has seen every event it subscribed to, or time is up."""
+        """Waits until as much is billed as was confirmed and the receiver has seen every event it subscribed to, or time is up.
+        Counted once more when nothing can follow: what is charged twice may come a moment behind the right number."""
         deadline = time.monotonic() + seconds
-        shown = 0
+        shown, at_rest = 0, False
         while True:
             charges, wanted = self.charges(), self.wanted_events()
             seen = {e.get("id") for e in list(self.receiver.verified.values())}
             # At least: more is a defect, which no waiting mends.
-            if len(charges) >= confirmed and len(wanted) > 0 and wanted <= seen:
+            agreed = len(charges) >= confirmed and len(wanted) > 0 and wanted <= seen
+            if agreed and at_rest:
                 return charges, wanted, seen
+            at_rest = agreed and self.at_rest()
+            if at_rest:
+                continue
             if time.monotonic() > deadline:
                 return charges, wanted, seen
             if time.monotonic() - shown > 1:
