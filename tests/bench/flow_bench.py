@@ -7,7 +7,7 @@ import sys
 import time
 
 from benches import Bare, Shares, load, note, row
-from stack import BUILD, DEPLOY, ROOT, BenchError, clean_environment, metrics_of, output, tool_json, wait_until
+from stack import BUILD, DEPLOY, ROOT, BenchError, clean_environment, metrics_of, output, tool_json, undisturbed, wait_until
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -61,7 +61,8 @@ class Up:
         return self
 
     def __exit__(self, *_):
-        subprocess.run([DEPLOY / "down"], env=self.environment, capture_output=True, check=False)
+        with undisturbed():
+            subprocess.run([DEPLOY / "down"], env=self.environment, capture_output=True, check=False)
 
     def metrics(self, service):
         port = (self.run / "ports" / f"{service}-0.metrics").read_text().strip()

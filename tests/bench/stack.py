@@ -1,6 +1,7 @@
 """A private stack for a bench: Kafka with as many partitions as wanted, Redis, single services, and what they use of the
 processor. Standard library only; servers are started and stopped by the scripts of deploy/."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -32,6 +33,22 @@ def output(*argv, timeout=120, env=None):
     if done.returncode != 0:
         raise BenchError(f"{pathlib.Path(argv[0]).name} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def undisturbed():
+    """While servers are being stopped neither the limit nor a second Ctrl-C counts: whoever is interrupted there leaves the rest
+    running. The scripts that stop them inherit it."""
+    began, left = time.monotonic(), signal.alarm(0)
+    numbers = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if left:
+            signal.alarm(max(1, left - int(time.monotonic() - began)))
 
 
 def tool(name, *argv, timeout=120):
@@ -155,10 +172,11 @@ class Stack:
         return self
 
     def __exit__(self, *_):
-        for service in reversed(self.services):
-            service.stop()
-        for part in ("redis", "kafka"):
-            subprocess.run([DEPLOY / part / "stop", self.folder / part], capture_output=True, check=False)
+        with undisturbed():
+            for service in reversed(self.services):
+                service.stop()
+            for part in ("redis", "kafka"):
+                subprocess.run([DEPLOY / part / "stop", self.folder / part], capture_output=True, check=False)
 
     def _make_topics(self):
         catalog = json.loads((ROOT / "proto" / "topics.json").read_text())

@@ -1,6 +1,9 @@
 """The scripts of deploy/ where a chance decides what they meet."""
 
 import os
+import pathlib
+import subprocess
+import sys
 
 import harness
 import pytest
@@ -63,3 +66,36 @@ def test_programs_of_a_relative_folder_are_linked_from_anywhere():
     done = lib('. "${0%/*}/stack.sh"; echo "$build $PWD"', env={"FLEETSEAL_BUILD": "build/some"})
     build, here = done.stdout.split()
     assert build == f"{here}/build/some"
+
+
+def test_kafka_unpacks_its_libraries_into_its_own_folder(kafka):
+    """In the common one they would stay after a crash."""
+    argv = pathlib.Path(f"/proc/{kafka.pid()}/cmdline").read_text().split("\0")
+    assert f"-Djava.io.tmpdir={kafka.folder}/1/tmp" in argv
+
+
+# Two servers to be stopped, each in a second; both must be, though the limit and a Ctrl-C fall into it.
+LEAVING = """
+import os, signal, sys, pathlib, threading
+sys.path.insert(0, str(pathlib.Path(sys.argv[1]) / "tests" / "bench"))
+import main, stack
+for number in (signal.SIGALRM, signal.SIGINT):
+    signal.signal(number, main.on_signal)
+stack.DEPLOY = pathlib.Path(sys.argv[2])
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+threading.Timer(1.2, os.killpg, (0, signal.SIGINT)).start()
+stack.Stack(sys.argv[2], 1).__exit__()
+"""
+
+
+def test_a_bench_stops_its_servers_whatever_interrupts_it(work_folder):
+    for part in ("kafka", "redis"):
+        script = work_folder / part / "stop"
+        script.parent.mkdir()
+        script.write_text('#!/bin/bash\nsleep 1\n: >"$1/stopped"\n')
+        script.chmod(0o755)
+    argv = [sys.executable, "-c", LEAVING, harness.ROOT, work_folder]
+    env = {**os.environ, "FLEETSEAL_BUILD": str(harness.BUILD)}
+    done = subprocess.run(argv, env=env, start_new_session=True, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (work_folder / "redis" / "stopped").exists() and (work_folder / "kafka" / "stopped").exists()
