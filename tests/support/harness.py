@@ -7,9 +7,7 @@ process leaves `<name>.pid` in its folder, so that tests/run can stop it even wh
 import json
 import os
 import pathlib
-import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -413,13 +411,3 @@ class Service(Program):
                 name, value = line.rsplit(" ", 1)
                 samples[name] = float(value)
         return samples
-
-
-def remove_folder(folder):
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def port_answers(port):
-    with socket.socket() as s:
-        s.settimeout(1)
-        return s.connect_ex(("127.0.0.1", int(port))) == 0
