@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -99,3 +100,65 @@ def test_a_bench_stops_its_servers_whatever_interrupts_it(work_folder):
     done = subprocess.run(argv, env=env, start_new_session=True, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     assert (work_folder / "redis" / "stopped").exists() and (work_folder / "kafka" / "stopped").exists()
+
+
+# What deploy/setup meets on a machine where everything is missing until apt-get has run; "seen" is the guard at each step.
+SETUP_STUBS = {
+    "dpkg-query": '[ ! -e "$HERE/installed" ] || { shift 3; printf "installed %s\\n" "$@"; }',
+    "apt-cache": "",
+    "sudo": 'exec "$@"',
+    "apt-get": """case " $* " in *" install "*) ;; *) exit 0 ;; esac
+cat "$HERE/policy-rc.d" >"$HERE/seen.apt"
+[ ! -e "$HERE/kill" ] || kill -9 $PPID
+: >"$HERE/installed"
+""",
+}
+SEEN_BY_FETCH = '#!/bin/sh\n[ ! -e "$HERE/policy-rc.d" ] || cp "$HERE/policy-rc.d" "$HERE/seen.fetch"\n'
+
+
+@pytest.fixture
+def setup(work_folder):
+    """deploy/setup with a guard of its own, on a machine that can be changed."""
+    folder = work_folder / "deploy"
+    (folder / "kafka").mkdir(parents=True)
+    shutil.copy(harness.DEPLOY / "lib.sh", folder)
+    text = (harness.DEPLOY / "setup").read_text()
+    assert text.count("guard=/usr/sbin/policy-rc.d") == 1
+    stubs = {"setup": text.replace("/usr/sbin/policy-rc.d", f"{work_folder}/policy-rc.d"), "kafka/fetch": SEEN_BY_FETCH}
+    stubs |= {f"bin/{name}": f"#!/bin/sh\n{script}\n" for name, script in SETUP_STUBS.items()}
+    (folder / "bin").mkdir()
+    for name, script in stubs.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+
+    def run():
+        env = {"HERE": str(work_folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+        return harness.run(folder / "setup", env=env, check=False)
+
+    return run
+
+
+def test_the_guard_is_there_only_while_packages_are_installed(setup, work_folder):
+    done = setup()
+    assert done.returncode == 0, done.stderr
+    assert "exit 101" in (work_folder / "seen.apt").read_text()
+    assert not (work_folder / "seen.fetch").exists() and not (work_folder / "policy-rc.d").exists()
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_guard_of_a_killed_run_is_removed_by_the_next(setup, work_folder, installed):
+    (work_folder / "kill").touch()
+    assert setup().returncode == -9
+    assert (work_folder / "policy-rc.d").exists()
+    (work_folder / "kill").unlink()
+    assert (work_folder / "installed").exists()
+    if not installed:
+        (work_folder / "installed").unlink()
+    assert setup().returncode == 0
+    assert not (work_folder / "policy-rc.d").exists()
+
+
+def test_a_guard_of_somebody_else_stays(setup, work_folder):
+    (work_folder / "policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    assert setup().returncode == 0
+    assert (work_folder / "policy-rc.d").read_text() == "#!/bin/sh\nexit 101\n"
