@@ -29,10 +29,11 @@ def arguments():
         prog="deploy/demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--devices", type=int, default=1000, metavar="N", help=f"10 to {DEVICES_MAX}")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the numbers to FILE")
+    parser.add_argument("--json", type=flow.result_file, metavar="FILE", help="write the numbers to FILE")
     given = parser.parse_args()
     if not 10 <= given.devices <= DEVICES_MAX:
         parser.error(f"--devices must be 10 to {DEVICES_MAX}")
+    flow.remove_old(given.json)
     return given
 
 

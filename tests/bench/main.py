@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import benches  # noqa: E402
 import flow_bench  # noqa: E402
-from flow import FlowError  # noqa: E402
+from flow import FlowError, remove_old, result_file  # noqa: E402
 from stack import ROOT, BenchError  # noqa: E402
 
 ALL = {
@@ -29,12 +29,13 @@ ALL = {
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
+    parser.add_argument("--json", type=result_file, metavar="FILE")
     parser.add_argument("--limit", type=int, default=360, metavar="SECONDS")
     given = parser.parse_args()
     unknown = set(given.names) - set(ALL)
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
+    remove_old(given.json)
     return given
 
 

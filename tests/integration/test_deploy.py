@@ -162,3 +162,17 @@ def test_a_guard_of_somebody_else_stays(setup, work_folder):
     (work_folder / "policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     assert setup().returncode == 0
     assert (work_folder / "policy-rc.d").read_text() == "#!/bin/sh\nexit 101\n"
+
+
+def test_numbers_that_could_not_be_written_are_refused_at_the_start(work_folder):
+    for path, said in ((work_folder / "none" / "n.json", "there is no folder"), (work_folder, "cannot be written")):
+        done = harness.run(harness.DEPLOY / "demo", "--json", path, check=False)
+        assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_demo_that_fails_leaves_no_numbers(work_folder):
+    numbers, no_folder = work_folder / "numbers.json", work_folder / "run"
+    numbers.write_text("{}")
+    no_folder.write_text("")
+    done = harness.run(harness.DEPLOY / "demo", "--json", numbers, check=False, env={"FLEETSEAL_RUN": str(no_folder)})
+    assert done.returncode == 1 and not numbers.exists()

@@ -137,10 +137,24 @@ class LateCharge(flow.Flow):
 
 
 def test_a_charge_that_is_made_twice_a_moment_later_is_counted():
-    charges, wanted, seen = LateCharge().settle(1)
+    charges, wanted, seen = LateCharge().settle(1, 20)
     assert charges == ["charge", "charge"] and wanted == seen
 
 
 def test_a_finished_flow_is_at_rest(finished_flow):
     for topic in flow.TO_THE_LEDGER:
         assert kafka_offsets.worked_off(finished_flow.env["FLEETSEAL_KAFKA"], f"fleetseal.{topic}.requests")
+
+
+def test_a_large_fleet_has_more_time(work_folder):
+    """The simulator gives up after two minutes unless told otherwise."""
+    simulator, token = work_folder / "fleetseal-simulator", work_folder / "token"
+    simulator.write_text('#!/bin/sh\necho "$@" >"$0.argv"\necho \'{"failures": 0}\'\n')
+    simulator.chmod(0o755)
+    token.write_text("token")
+    env = {"FLEETSEAL_API": "http://x", "FLEETSEAL_DEVICE": "http://x", "FLEETSEAL_BIN": str(work_folder)}
+    env |= {"FLEETSEAL_OPERATOR_TOKEN_FILE": str(token), "FLEETSEAL_SERVER_CA": ""}
+    for devices, seconds in ((1000, 130), (100000, 1120)):
+        large = flow.Flow(env, work_folder / "fleet", devices, None)
+        large.renew()
+        assert f"--deadline {seconds}" in simulator.with_name("fleetseal-simulator.argv").read_text()

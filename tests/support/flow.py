@@ -2,7 +2,9 @@
 it happened. Used by deploy/demo and by the fault tests. Only the standard library, and kcat to read Kafka.
 """
 
+import argparse
 import json
+import os
 import pathlib
 import ssl
 import subprocess
@@ -35,6 +37,22 @@ def read_env(path):
     done = subprocess.run(["sh", "-c", script, str(path)], capture_output=True, text=True, check=True)
     pairs = (entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
     return {k: v for k, v in pairs if k.startswith("FLEETSEAL_")}
+
+
+def result_file(text):
+    """For argparse: a file for numbers that are there in minutes or hours; what cannot be written then is refused now."""
+    path = pathlib.Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written")
+    return path
+
+
+def remove_old(path):
+    """A run that fails leaves no numbers, also not those of an earlier one. Devices and links are not ours to remove."""
+    if path is not None and path.is_file() and not path.is_symlink():
+        path.unlink()
 
 
 class Api:
@@ -142,6 +160,8 @@ class Flow:
         self.fleet = Fleet(env, folder, devices)
         self.devices = devices
         self.automatic = devices // 10
+        # Of a phase. Two cores renew some 500 devices a second: a machine may be five times as slow.
+        self.deadline_s = 120 + devices // 100
         self.failures = 0
 
     def set_up(self):
@@ -211,7 +231,7 @@ class Flow:
         return self._phase("heartbeat-until-renewed", "--first", self.devices - self.automatic)
 
     def _phase(self, phase, *options):
-        counted = self.fleet.run(phase, *options)
+        counted = self.fleet.run(phase, "--deadline", self.deadline_s, *options)
         self.failures += counted["failures"]
         return counted
 
@@ -241,10 +261,10 @@ class Flow:
         whatever it wrote to the next."""
         return all(kafka_offsets.worked_off(self.env["FLEETSEAL_KAFKA"], f"fleetseal.{t}.requests") for t in TO_THE_LEDGER)
 
-    def settle(self, confirmed, seconds=120):
+    def settle(self, confirmed, seconds=None):
         """Waits until as much is billed as was confirmed and the receiver has seen every event it subscribed to, or time is up.
         Counted once more when nothing can follow: what is charged twice may come a moment behind the right number."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (seconds or self.deadline_s)
         shown, at_rest = 0, False
         while True:
             charges, wanted = self.charges(), self.wanted_events()
