@@ -149,6 +149,39 @@ kill_process()
     rm -f "$1/$2.pid" "$1/$2.birth"
 }
 
+# note_place DIR: which folder this is and where, for came_by.
+note_place()
+{
+    printf '%s %s\n' "$(stat -c %i "$1")" "$(cd "$1" && pwd -P)" >"$1/place"
+}
+
+# came_by DIR: prints how the folder came to be where it is since note_place: by nothing (`same`), `moved` or `copied`.
+came_by()
+{
+    local inode path
+    if ! read -r inode path 2>/dev/null <"$1/place" || [ "$path" = "$(cd "$1" && pwd -P)" ]; then
+        echo same
+    elif [ "$inode" = "$(stat -c %i "$1")" ]; then
+        echo moved
+    else
+        echo copied
+    fi
+}
+
+# forget_copied DIR: the pid files of a copy name processes of the original, which are not to be adopted or ended.
+forget_copied()
+{
+    [ "$(came_by "$1")" != copied ] || find "$1" \( -name '*.pid' -o -name '*.birth' \) -delete
+}
+
+# fresh_if_moved BUILD: the option that lets cmake take a build folder that was made in another place.
+fresh_if_moved()
+{
+    local made
+    made=$(sed -n 's/^CMAKE_CACHEFILE_DIR:INTERNAL=//p' "$1/CMakeCache.txt" 2>/dev/null) || return 0
+    [ -z "$made" ] || [ "$made" = "$(cd "$1" && pwd -P)" ] || [ "$made" = "$(cd "$1" && pwd)" ] || echo --fresh
+}
+
 # The end of a log, indented, for messages about something that did not start.
 log_tail()
 {

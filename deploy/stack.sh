@@ -20,6 +20,22 @@ lock_stack()
     flock "$stack_lock"
 }
 
+# What still runs in a stack that was moved; a copy forgets what runs in the original, whose ports it cannot have.
+settle_stack()
+{
+    local came name
+    came=$(came_by "$run")
+    forget_copied "$run"
+    if [ "$came" != same ]; then
+        say "this stack was $came, its configuration is made anew"
+        for name in $(started_services); do
+            stop_process "$run/services" "$name" || true
+        done
+        [ "$came" = moved ] || rm -rf "$run/ports"
+    fi
+    note_place "$run"
+}
+
 # The services of the table, one "name replicas" per line.
 service_table()
 {

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import harness
+import postmortem
 import pytest
 
 # Answers the first call with 16 bytes whose URL-safe form begins with a dash, the others as the real one.
@@ -176,3 +177,84 @@ def test_a_demo_that_fails_leaves_no_numbers(work_folder):
     no_folder.write_text("")
     done = harness.run(harness.DEPLOY / "demo", "--json", numbers, check=False, env={"FLEETSEAL_RUN": str(no_folder)})
     assert done.returncode == 1 and not numbers.exists()
+
+
+def opened_by(pid):
+    return [os.readlink(descriptor) for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def copied(server, folder):
+    """The same after `cp -a`, while it runs."""
+    harness.run("cp", "-a", server.folder, folder)
+    return type(server)(folder)
+
+
+@pytest.mark.parametrize("kind", [harness.Redis, harness.Kafka])
+def test_a_copied_server_is_another_one(work_folder, kind):
+    original = kind(work_folder / "original").start()
+    copy = copied(original, work_folder / "copy")
+    try:
+        watched = postmortem.Watched({"FLEETSEAL_PID_ORIGINAL": str(original.pid())})
+        copied(original, work_folder / "second").stop()
+        copy.start()
+        assert original.pid() != copy.pid()
+        places = [(s.folder / {"Redis": "address", "Kafka": "brokers"}[kind.__name__]).read_text() for s in (original, copy)]
+        assert places[0] != places[1]
+        opened = harness.wait_until(lambda: opened_by(copy.pid()), what="a look at its files")
+        assert not [path for path in opened if path.startswith(f"{original.folder}/")]
+        copy.stop()
+        assert watched.ended() == []
+    finally:
+        copy.stop()
+        original.stop()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_moved_cluster_finds_its_data(work_folder, running):
+    original = harness.Kafka(work_folder / "original").start()
+    original.topics()
+    original.produce("fleetseal.events", b"kept", key="key")
+    watched = postmortem.Watched({"FLEETSEAL_PID_ORIGINAL": str(original.pid())})
+    if not running:
+        original.stop()
+    original.folder.rename(work_folder / "moved")
+    moved = harness.Kafka(work_folder / "moved")
+    try:
+        moved.start()
+        assert moved.brokers == original.brokers
+        assert [r.value for r in moved.read("fleetseal.events")] == [b"kept"]
+        assert watched.ended() == ["ORIGINAL"], "one process for one folder"
+    finally:
+        moved.stop()
+
+
+def test_a_moved_redis_starts_with_its_passwords(work_folder):
+    original = harness.Redis(work_folder / "original").start()
+    original.stop()
+    original.folder.rename(work_folder / "moved")
+    moved = harness.Redis(work_folder / "moved")
+    try:
+        moved.start()
+        assert moved.address == original.address and moved.cli("PING") == "PONG"
+    finally:
+        moved.stop()
+
+
+def test_down_in_a_copied_stack_ends_nothing_of_the_original(work_folder):
+    run = work_folder / "run"
+    (run / "services").mkdir(parents=True)
+    lib('note_place "$1"; start_process "$1/services" some-0 sleep 60', run)
+    try:
+        harness.run("cp", "-a", run, work_folder / "copy")
+        harness.run(harness.DEPLOY / "down", env={"FLEETSEAL_RUN": str(work_folder / "copy")})
+        lib('process_running "$1/services" some-0', run)
+    finally:
+        harness.run(harness.DEPLOY / "down", env={"FLEETSEAL_RUN": str(run)})
+    assert lib('process_running "$1/services" some-0', run, check=False).returncode == 1
+
+
+def test_a_build_folder_of_another_place_is_configured_again(work_folder):
+    cache = work_folder / "CMakeCache.txt"
+    for made, said in ((work_folder, ""), (work_folder / "elsewhere", "--fresh\n")):
+        cache.write_text(f"CMAKE_CACHEFILE_DIR:INTERNAL={made}\n")
+        assert lib('fresh_if_moved "$1"', work_folder).stdout == said
