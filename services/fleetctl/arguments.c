@@ -218,7 +218,7 @@ static const struct global globals[] = {
 };
 static const char global_switches[] =
     "      --json                         print the answer as JSON\n"
-    "      --wait                         certificate renew: wait until all have installed it\n"
+    "      --wait                         certificate renew: wait until all installed it, else 65\n"
     "      --timeout SECONDS              how long to wait (600)\n"
     "      --help                         this text, of a command or a group\n"
     "      --version                      the version of this program\n";

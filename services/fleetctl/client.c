@@ -118,7 +118,10 @@ err_t client_post(const struct client *c, const char *path, const char *type, st
     const struct json_limits limits = {
         .max_bytes = ANSWER_MAX, .max_depth = 16, .max_values = 2000000};
     if (json_decode(buf_span(&text), &limits, &answer.json, NULL) != ERR_OK) {
-        return fault_set(fault, ERR_CORRUPT, "not_the_api", c->api,
+        /* a proxy's own page may still say that it passes */
+        err_t err = client_status_error(answer.status);
+        return fault_set(fault, err_class(err) == ERR_CLASS_RETRY ? err : ERR_CORRUPT,
+                         "not_the_api", c->api,
                          "the server answered with %ld, but not as this API does", answer.status);
     }
     *ret = answer;

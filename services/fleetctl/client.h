@@ -31,7 +31,7 @@ void client_stop(void);
 /*
  * POSTs `body` (`type` is its content type) and reads the answer, whatever its status. `key` may be
  * NULL. ERR_UNAVAILABLE with `fault`: no connection, no answer, a certificate that is not trusted;
- * ERR_TOO_LARGE; ERR_CORRUPT: not an answer of this API.
+ * ERR_TOO_LARGE; ERR_CORRUPT: not an answer of this API, unless its status says that it passes.
  */
 err_t client_post(const struct client *c, const char *path, const char *type, struct span body,
                   const char *key, struct client_answer *ret, struct fault *fault) MUST_USE;

@@ -3,33 +3,20 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "client.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/json.h"
-#include "session.h"
+#include "run_internal.h"
 #include "show.h"
+#include "wait.h"
 
 #define OUTPUT_MAX      ((size_t)128 * 1024 * 1024)
 #define BODY_MAX        ((size_t)16 * 1024 * 1024)
 #define SECRET_FILE_MAX ((size_t)128 * 1024)
 #define PAGE_ROWS       1000
-#define POLL_MS         250
-#define POLL_ORDER_MS   1000
 #define EARLY_S         60 /* a token is renewed this long before it expires */
 #define EXIT_NO_RIGHT   77
-
-/* What one run of the program holds. */
-struct run {
-    const struct arguments *a;
-    char *(*get)(const char *);
-    struct client client;
-    struct session session;
-    struct buf token; /* read from a file; secret */
-    int64_t deadline_ms;
-};
 
 int run_exit_status(err_t e)
 {
@@ -57,25 +44,14 @@ static void print_json(const cJSON *json)
     }
 }
 
-static void pause_ms(int64_t ms)
-{
-    const struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    (void)nanosleep(&t, NULL);
-}
-
-static bool time_left(const struct run *r)
-{
-    return clock_mono_ms(&clock_system) < r->deadline_ms;
-}
-
-static int64_t integer_of(const cJSON *object, const char *name)
+int64_t run_integer_of(const cJSON *object, const char *name)
 {
     int64_t value = 0;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
     return json_integer(item, &value) ? value : 0;
 }
 
-static const char *text_of(const cJSON *object, const char *name)
+const char *run_text_of(const cJSON *object, const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
     return cJSON_IsString(item) ? item->valuestring : "";
@@ -94,71 +70,75 @@ static err_t refused(const struct run *r, const struct client_answer *answer)
     return client_status_error(answer->status);
 }
 
+err_t run_ask(const struct run *r, const char *path, const cJSON *body, const char *key,
+              struct client_answer *ret, struct fault *fault)
+{
+    CLEANUP_BUF struct buf text = BUF_INIT(BODY_MAX);
+    err_t err = json_encode(body, &text);
+    if (err == ERR_OK) {
+        err = client_post(&r->client, path, "application/json", buf_span(&text), key, ret, fault);
+    }
+    return err == ERR_OK ? client_status_error(ret->status) : err;
+}
+
+err_t run_explain(const struct run *r, err_t err, const struct client_answer *answer,
+                  const struct fault *fault)
+{
+    return answer->status != 0 ? refused(r, answer) : complain(err, fault);
+}
+
 /* One call; a refusal is printed. */
 static err_t call(const struct run *r, const char *path, const cJSON *body, const char *key,
                   struct client_answer *ret)
 {
-    CLEANUP_BUF struct buf text = BUF_INIT(BODY_MAX);
     struct fault fault = {0};
-    err_t err = json_encode(body, &text);
-    if (err == ERR_OK) {
-        err = client_post(&r->client, path, "application/json", buf_span(&text), key, ret, &fault);
-    }
-    if (err != ERR_OK) {
-        return complain(err, &fault);
-    }
-    return client_status_error(ret->status) == ERR_OK ? ERR_OK : refused(r, ret);
-}
-
-/* 202: the work goes on; asks until its outcome is known. Secrets that came with the first answer
- * are kept. */
-static err_t follow(const struct run *r, struct client_answer *answer)
-{
-    CLEANUP_JSON cJSON *first = TAKE(answer->json);
-    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(body, "RequestUID", text_of(first, "RequestUID"));
-    while (answer->status == 202) {
-        if (!time_left(r)) {
-            (void)fprintf(stderr, "fleetctl: not known yet; ask later: fleetctl request get %s\n",
-                          text_of(first, "RequestUID"));
-            return ERR_TIMEOUT;
-        }
-        pause_ms(POLL_MS);
-        client_answer_deinit(answer);
-        err_t err = call(r, "/v1/request/get", body, NULL, answer);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    static const char *const secrets[] = {"APISecret", "Secret"};
-    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
-        if (text_of(first, secrets[i])[0] != '\0') {
-            (void)cJSON_AddStringToObject(answer->json, secrets[i], text_of(first, secrets[i]));
-        }
-    }
-    return ERR_OK;
+    err_t err = run_ask(r, path, body, key, ret, &fault);
+    return err == ERR_OK ? ERR_OK : run_explain(r, err, ret, &fault);
 }
 
 /* ---- credentials ---- */
 
+static void take_tokens(struct run *r, const cJSON *answer)
+{
+    (void)snprintf(r->session.access, sizeof r->session.access, "%s",
+                   run_text_of(answer, "AuthToken"));
+    (void)snprintf(r->session.refresh, sizeof r->session.refresh, "%s",
+                   run_text_of(answer, "RefreshToken"));
+    r->session.expires_s = clock_now_ms(&clock_system) / 1000 + run_integer_of(answer, "ExpiresIn");
+}
+
+bool run_can_renew_token(const struct run *r)
+{
+    return r->client.token == r->session.access && r->session.refresh[0] != '\0';
+}
+
+err_t run_renew_token(struct run *r, struct client_answer *answer, struct fault *fault)
+{
+    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
+    (void)cJSON_AddStringToObject(body, "RefreshToken", r->session.refresh);
+    const char *expired = r->client.token;
+    r->client.token = NULL;
+    err_t err = run_ask(r, "/v1/authenticate/refresh", body, NULL, answer, fault);
+    r->client.token = expired;
+    if (err == ERR_OK) {
+        take_tokens(r, answer->json);
+    }
+    return err;
+}
+
+err_t run_save_session(const struct run *r)
+{
+    struct fault fault = {0};
+    err_t err = session_save(r->get, &r->session, &fault);
+    return err == ERR_OK ? ERR_OK : complain(err, &fault);
+}
+
 static err_t refresh(struct run *r)
 {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
-    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(body, "RefreshToken", r->session.refresh);
-    err_t err = call(r, "/v1/authenticate/refresh", body, NULL, &answer);
-    if (err != ERR_OK) {
-        return err;
-    }
-    (void)snprintf(r->session.access, sizeof r->session.access, "%s",
-                   text_of(answer.json, "AuthToken"));
-    (void)snprintf(r->session.refresh, sizeof r->session.refresh, "%s",
-                   text_of(answer.json, "RefreshToken"));
-    r->session.expires_s =
-        clock_now_ms(&clock_system) / 1000 + integer_of(answer.json, "ExpiresIn");
     struct fault fault = {0};
-    err = session_save(r->get, &r->session, &fault);
-    return err == ERR_OK ? ERR_OK : complain(err, &fault);
+    err_t err = run_renew_token(r, &answer, &fault);
+    return err == ERR_OK ? run_save_session(r) : run_explain(r, err, &answer, &fault);
 }
 
 static err_t use_file(struct run *r, const char *path)
@@ -202,7 +182,7 @@ static err_t login(struct run *r)
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
     CLEANUP_BUF struct buf secret = BUF_INIT_SECRET(SECRET_FILE_MAX);
     struct fault fault = {0};
-    err_t err = arguments_read_line(text_of(r->a->body, "APISecret"), &secret, &fault);
+    err_t err = arguments_read_line(run_text_of(r->a->body, "APISecret"), &secret, &fault);
     if (err != ERR_OK) {
         return complain(err, &fault);
     }
@@ -213,29 +193,24 @@ static err_t login(struct run *r)
         return err;
     }
     (void)snprintf(r->session.api, sizeof r->session.api, "%s", r->client.api);
-    (void)snprintf(r->session.access, sizeof r->session.access, "%s",
-                   text_of(answer.json, "AuthToken"));
-    (void)snprintf(r->session.refresh, sizeof r->session.refresh, "%s",
-                   text_of(answer.json, "RefreshToken"));
-    r->session.expires_s =
-        clock_now_ms(&clock_system) / 1000 + integer_of(answer.json, "ExpiresIn");
-    err = session_save(r->get, &r->session, &fault);
+    take_tokens(r, answer.json);
+    err = run_save_session(r);
     if (err != ERR_OK) {
-        return complain(err, &fault);
+        return err;
     }
     if (r->a->json) {
         CLEANUP_JSON cJSON *shown = cJSON_CreateObject(); /* without the tokens */
-        (void)cJSON_AddStringToObject(shown, "DomainUID", text_of(answer.json, "DomainUID"));
+        (void)cJSON_AddStringToObject(shown, "DomainUID", run_text_of(answer.json, "DomainUID"));
         print_json(shown);
     } else {
-        (void)printf("logged in to domain %s\n", text_of(answer.json, "DomainUID"));
+        (void)printf("logged in to domain %s\n", run_text_of(answer.json, "DomainUID"));
     }
     return ERR_OK;
 }
 
 /* ---- commands ---- */
 
-static void show_answer(const struct run *r, const cJSON *json)
+void run_show_answer(const struct run *r, const cJSON *json)
 {
     const struct command *c = r->a->command;
     if (r->a->json) {
@@ -269,8 +244,19 @@ static err_t send_csv(const struct run *r, const char *key, struct client_answer
     return client_status_error(ret->status) == ERR_OK ? ERR_OK : refused(r, ret);
 }
 
+/* Nobody knows whether it was done: a repeat must not do it once more. */
+static void offer_repeat(const struct run *r, err_t err, const char *key)
+{
+    if (r->a->command->kind == COMMAND_RENEW && err_class(err) == ERR_CLASS_RETRY) {
+        (void)fprintf(stderr,
+                      "fleetctl: so that nothing is ordered twice, repeat it with "
+                      "--idempotency-key %s\n",
+                      key);
+    }
+}
+
 /* The answer of the command's call, known for good. */
-static err_t answered(const struct run *r, struct client_answer *ret)
+static err_t answered(struct run *r, struct client_answer *ret)
 {
     char fresh[UUID_TEXT_SIZE];
     struct uuid id = uuid_v4();
@@ -278,15 +264,19 @@ static err_t answered(const struct run *r, struct client_answer *ret)
     const char *key = r->a->idempotency_key != NULL ? r->a->idempotency_key : fresh;
     err_t err = r->a->csv_given ? send_csv(r, key, ret)
                                 : call(r, r->a->command->path, r->a->body, key, ret);
-    return err == ERR_OK && ret->status == 202 ? follow(r, ret) : err;
+    if (err == ERR_OK && ret->status == 202) {
+        err = wait_for_request(r, ret);
+    }
+    offer_repeat(r, err, key);
+    return err;
 }
 
-static err_t run_call(const struct run *r)
+static err_t run_call(struct run *r)
 {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
     err_t err = answered(r, &answer);
     if (err == ERR_OK) {
-        show_answer(r, answer.json);
+        run_show_answer(r, answer.json);
     }
     return err;
 }
@@ -315,11 +305,11 @@ static err_t run_list(const struct run *r)
         more = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer.json, "has_more"));
         if (more && one_page) {
             (void)fprintf(stderr, "fleetctl: there is more: --after %s\n",
-                          text_of(answer.json, "after"));
+                          run_text_of(answer.json, "after"));
             more = false;
         }
         cJSON_DeleteItemFromObjectCaseSensitive(body, "After");
-        (void)cJSON_AddStringToObject(body, "After", text_of(answer.json, "after"));
+        (void)cJSON_AddStringToObject(body, "After", run_text_of(answer.json, "after"));
     }
     if (r->a->json) {
         print_json(rows);
@@ -331,54 +321,18 @@ static err_t run_list(const struct run *r)
     return ERR_OK;
 }
 
-/* Devices of the order that are still under way. */
-static int64_t under_way(const cJSON *order)
-{
-    const cJSON *progress = cJSON_GetObjectItemCaseSensitive(order, "Progress");
-    return integer_of(progress, "Queued") + integer_of(progress, "Issued");
-}
-
-static err_t wait_for_order(const struct run *r, const char *order_uid)
-{
-    CLEANUP_JSON cJSON *body = cJSON_CreateObject();
-    (void)cJSON_AddStringToObject(body, "OrderUID", order_uid);
-    if (r->a->domain != NULL) {
-        (void)cJSON_AddStringToObject(body, "DomainUID", r->a->domain);
-    }
-    for (;;) {
-        CLEANUP(client_answer_deinit) struct client_answer answer = {0};
-        err_t err = call(r, "/v1/ztp/order/get", body, NULL, &answer);
-        if (err != ERR_OK) {
-            return err;
-        }
-        if (under_way(answer.json) == 0) {
-            const cJSON *progress = cJSON_GetObjectItemCaseSensitive(answer.json, "Progress");
-            bool all = integer_of(progress, "Installed") == integer_of(answer.json, "Total");
-            show_answer(r, answer.json);
-            return all ? ERR_OK : ERR_CONFLICT;
-        }
-        if (!time_left(r)) {
-            (void)fprintf(stderr,
-                          "fleetctl: %lld devices are still under way: fleetctl order get %s\n",
-                          (long long)under_way(answer.json), order_uid);
-            return ERR_TIMEOUT;
-        }
-        pause_ms(POLL_ORDER_MS);
-    }
-}
-
-static err_t run_renew(const struct run *r)
+static err_t run_renew(struct run *r)
 {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
     err_t err = answered(r, &answer);
     if (err != ERR_OK) {
         return err;
     }
-    if (r->a->wait && integer_of(answer.json, "Queued") > 0) {
-        return wait_for_order(r, text_of(answer.json, "OrderUID"));
+    if (r->a->wait && run_integer_of(answer.json, "Queued") > 0) {
+        return wait_for_order(r, run_text_of(answer.json, "OrderUID"));
     }
-    show_answer(r, answer.json);
-    return ERR_OK;
+    run_show_answer(r, answer.json);
+    return r->a->wait ? ERR_CONFLICT : ERR_OK; /* none was taken: none will install it */
 }
 
 static err_t dispatch(struct run *r)

@@ -4,11 +4,13 @@ import json
 import os
 import secrets
 import stat
+import time
 import uuid
 
 import harness
 import pytest
 from api_client import Gateway
+from fake_api import DROP, FakeApi
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_from_login_to_order(gateway, work_folder):
     ctl.run("webhook", "delete", hook["WebhookUID"], status=65)
 
     (work_folder / "uids").write_text("\n".join(uids))
-    order = ctl.json("certificate", "renew", "--file", work_folder / "uids", "--wait")
+    order = ctl.json("certificate", "renew", "--file", work_folder / "uids", "--wait", status=65)  # nothing was installed
     assert order["Refused"] == 3 and {d["Code"] for d in order["Devices"]} == {"not_found"}
     shown = ctl.run("order", "get", order["OrderUID"]).stdout
     assert "Progress.Refused" in shown and "not_found" in shown
@@ -175,3 +177,98 @@ def test_a_session_others_can_read_is_refused(gateway, work_folder):
     session.write_text(json.dumps({**text, "expires": 1}))
     assert ctl.json("domain", "get")["DomainUID"] == domain
     assert json.loads(session.read_text())["expires"] > 1
+
+
+ORDER = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+RENEW, ORDER_GET, REQUEST_GET = "/v1/ztp/devicecertificate/renew", "/v1/ztp/order/get", "/v1/request/get"
+KEY_CREATE, REFRESH = "/v1/accesskey/create", "/v1/authenticate/refresh"
+PLACED = (200, {"OrderUID": ORDER, "Queued": 2, "Refused": 0, "Devices": []})
+WAIT = ("certificate", "renew", "0011223344556677", "0011223344556688", "--wait", "--json")
+
+
+def order_of(**progress):
+    numbers = {n: 0 for n in ("Queued", "Issued", "Installed", "Failed", "Superseded", "Cancelled", "Refused")}
+    return 200, {"OrderUID": ORDER, "Total": 2, "Progress": {**numbers, **progress}, "Devices": []}
+
+
+def error(status, kind, **headers):
+    said = {"object": "error", "code": status, "type": kind, "message": kind, "request_id": ORDER, "fields": []}
+    return status, said, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def test_waiting_bears_what_passes(work_folder):
+    """The order is placed and billed: whatever passes must not end the wait, since "try again" would order once more."""
+    passing = [error(503, "view_rebuilding"), DROP, error(429, "rate_limited", Retry_After="3"), (502, "<html>a proxy</html>")]
+    script = {RENEW: [PLACED], ORDER_GET: [*passing, order_of(Issued=1, Installed=1), order_of(Installed=2)]}
+    with FakeApi(work_folder, script) as api:
+        done = Fleetctl(api, work_folder, operator=True).run(*WAIT)
+        assert json.loads(done.stdout)["Progress"]["Installed"] == 2
+        assert ORDER in done.stderr and [c[0] for c in api.calls].count(RENEW) == 1
+        at = api.times(ORDER_GET)
+        pauses = [b - a for a, b in zip(at, at[1:])]
+        assert pauses[2] >= 2.9, pauses  # Retry-After
+        assert pauses[0] >= 0.9 and pauses[4] > 2 * pauses[0], pauses  # each poll reads the whole fleet of an order
+
+
+def test_waiting_names_the_order_when_it_ends(work_folder):
+    for answer, status, timeout in (
+        (error(503, "unavailable"), 75, 3),
+        (DROP, 75, 2),
+        (error(503, "unavailable", Retry_After="60"), 75, 30),  # not earlier than it says, so never
+        (order_of(Queued=2), 75, 2),
+        (error(404, "not_found"), 65, 30),
+        (error(401, "invalid_auth"), 77, 30),  # a token of the operator cannot be refreshed
+        (order_of(Installed=1, Failed=1), 65, 30),
+    ):
+        with FakeApi(work_folder, {RENEW: [PLACED], ORDER_GET: [answer]}) as api:
+            began = time.monotonic()
+            done = Fleetctl(api, work_folder, operator=True).run(*WAIT, "--timeout", timeout, status=status)
+            assert time.monotonic() - began < timeout + 5
+            assert done.stderr.startswith(f"fleetctl: order {ORDER} is placed"), done.stderr
+            assert "Progress" in done.stdout or f"fleetctl order get {ORDER}" in done.stderr, done.stderr
+
+
+def test_an_order_perhaps_placed_can_be_repeated(work_folder):
+    with FakeApi(work_folder, {RENEW: [DROP, PLACED]}) as api:
+        ctl = Fleetctl(api, work_folder, operator=True)
+        key = ctl.run(*WAIT, status=75).stderr.split("--idempotency-key ")[1].split()[0]
+        ctl.run(*WAIT[:-2], "--idempotency-key", key)
+        assert [headers["Idempotency-Key"] for _, _, headers, _ in api.calls] == [key, key]
+
+
+def test_a_request_that_takes_longer_is_followed_past_what_passes(work_folder):
+    passing = [error(503, "unavailable"), DROP, error(429, "rate_limited")]
+    pending = (202, {"RequestUID": ORDER, "Status": "pending"})
+    made = (200, {"APIKey": ORDER, "Name": "k", "Status": "ACTIVE"})
+    first = (202, {"RequestUID": ORDER, "Status": "pending", "APISecret": "shown once"})
+    argv = ("key", "create", "--name", "k", "--json")
+    with FakeApi(work_folder, {KEY_CREATE: [first], REQUEST_GET: [*passing, pending, made]}) as api:
+        assert Fleetctl(api, work_folder, operator=True).json(*argv)["APISecret"] == "shown once"
+    for answer, status in ((error(503, "unavailable"), 75), (pending, 75), (error(500, "internal_error"), 70)):
+        with FakeApi(work_folder, {KEY_CREATE: [first], REQUEST_GET: [answer]}) as api:
+            done = Fleetctl(api, work_folder, operator=True).run(*argv, "--timeout", 2, status=status)
+            assert f"fleetctl request get {ORDER}" in done.stderr
+
+
+def test_a_token_that_expires_while_waiting_is_renewed(work_folder):
+    tokens = {"AuthToken": "first", "RefreshToken": "again", "ExpiresIn": 3600, "DomainUID": ORDER}
+    expired = error(401, "token_expired")
+    script = {
+        "/v1/authenticate": [(200, tokens)],
+        REFRESH: [error(503, "unavailable"), (200, {**tokens, "AuthToken": "second"}), (200, {**tokens, "AuthToken": "third"})],
+        RENEW: [PLACED],
+        ORDER_GET: [expired, expired, order_of(Queued=2), expired, order_of(Installed=2)],
+    }
+    with FakeApi(work_folder, script) as api:
+        ctl = Fleetctl(api, work_folder)
+        ctl.run("login", "--key", ORDER, "--secret-file", "-", stdin="secret\n")
+        ctl.run(*WAIT)
+        used = [headers["Authorization"].split()[1] for path, _, headers, _ in api.calls if path == ORDER_GET]
+        assert used == ["first", "first", "second", "second", "third"]
+        assert json.loads((ctl.home / "fleetctl" / "session.json").read_text())["access"] == "third"
+    script = {"/v1/authenticate": [(200, tokens)], REFRESH: [(200, tokens)], RENEW: [PLACED], ORDER_GET: [expired]}
+    with FakeApi(work_folder, script) as api:  # a server that believes no token is asked for one only once
+        ctl = Fleetctl(api, work_folder)
+        ctl.run("login", "--key", ORDER, "--secret-file", "-", stdin="secret\n")
+        assert ORDER in ctl.run(*WAIT, status=77).stderr
+        assert len(api.times(REFRESH)) == 1
