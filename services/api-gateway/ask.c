@@ -11,6 +11,7 @@
 #define REPLY_MAX      ((size_t)8 * 1024 * 1024)
 #define VALUE_MAX      ((size_t)256 * 1024)
 #define GUARD_TTL_S    "600"
+#define FIRST_TTL_S    "604800" /* as long as a used Idempotency-Key is known */
 /* The server's own deadline is a net under the waiter's: Kafka may take this long to say that
  * nothing was stored. */
 #define NET_MS 8000
@@ -33,6 +34,7 @@ struct waiting {
     struct http_ticket *ticket;
     const struct api_call *call;
     struct ask_extra extra;
+    bool may_repeat; /* an earlier call perhaps brought another secret */
     size_t remaining;
     char id[UUID_TEXT_SIZE];
     enum reply_outcome worst;
@@ -106,7 +108,14 @@ static struct http_response *accepted(const struct waiting *w)
     CLEANUP_JSON cJSON *json = cJSON_CreateObject();
     (void)cJSON_AddStringToObject(json, "RequestUID", w->id);
     (void)cJSON_AddStringToObject(json, "Status", "pending");
-    add_extra(json, NULL, &w->extra);
+    if (w->may_repeat) {
+        (void)cJSON_AddStringToObject(json, "Message",
+                                      "this repeats a request, and the secret of the "
+                                      "first call counts; if that is lost, make a new one with "
+                                      "another Idempotency-Key");
+    } else {
+        add_extra(json, NULL, &w->extra);
+    }
     struct http_response *response = api_response(202, json);
     http_response_set_header(response, "Location", "/v1/request/get");
     http_response_set_retry_after(response, 1);
@@ -349,6 +358,21 @@ static void remember(struct exchange *x, const char *request_id, size_t items)
     }
 }
 
+/* Whether an earlier call with this id may have brought a secret of its own, which the owner keeps
+ * then. What Redis cannot tell counts as a repeat: a secret that never works is worse than none. */
+static bool may_repeat(struct exchange *x, const struct ask *ask, const char *request_id)
+{
+    char key[64];
+    CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
+    if (ask->extra.name == NULL || http_request_header(x->req, "Idempotency-Key") == NULL) {
+        return false;
+    }
+    (void)snprintf(key, sizeof key, "g:t:sf:%s", request_id);
+    err_t err =
+        redis_command_str(x->redis, &reply, "SET", key, "1", "NX", "EX", FIRST_TTL_S, (char *)NULL);
+    return err != ERR_OK || redis_reply_kind(reply) == REDIS_KIND_NIL;
+}
+
 static err_t send_item(struct exchange *x, const struct ask *ask, const struct ask_item *item,
                        struct envelope *e, struct waiting *w)
 {
@@ -403,6 +427,7 @@ void ask_send(struct exchange *x, struct ask *ask)
     uuid_format(&ask->items[0].id, w->id);
     memcpy(x->caller->request_id, w->id, sizeof w->id);
     remember(x, w->id, ask->item_count);
+    w->may_repeat = may_repeat(x, ask, w->id);
     w->ticket = http_suspend(x->req, (uint32_t)(ask->deadline_ms + NET_MS), on_wake);
     struct envelope e;
     fill_envelope(x, ask, &e);

@@ -106,6 +106,9 @@ err_t wait_for_request(struct run *r, struct client_answer *answer)
     struct poll p = {.pause_ms = REQUEST_FIRST_MS, .most_ms = REQUEST_MOST_MS};
     pause_ms(REQUEST_FIRST_MS);
     err_t err = poll_until_over(r, &what, &p, answer);
+    if (run_text_of(first, "Message")[0] != '\0') {
+        (void)fprintf(stderr, "fleetctl: %s\n", run_text_of(first, "Message"));
+    }
     if (err == ERR_OK) {
         keep_secrets(first, answer->json);
     } else if (err == ERR_TIMEOUT) {

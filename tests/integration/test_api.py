@@ -2,6 +2,7 @@
 Kafka fail. What would break a user: a write that is acknowledged and lost, one domain seeing another's, a secret shown twice."""
 
 import base64
+import concurrent.futures
 import re
 import uuid
 
@@ -367,6 +368,41 @@ def test_late_answer_is_202_and_can_be_read(start_service, work_folder):
     assert gateway.login({"APIKey": created["APIKey"], "APISecret": pending["APISecret"]})
     other, _ = gateway.new_domain("Other")
     other.refused("/v1/request/get", 404, "not_found", "RequestUID", RequestUID=pending["RequestUID"])
+
+
+def test_a_late_repeat_shows_no_other_secret(start_service, work_folder):
+    """The first call's connection was lost; its secret is the stored one, whatever the repeat made up."""
+    gateway = Gateway(start_service, work_folder)
+    client, _ = gateway.new_domain()
+    door = Gateway(start_service, work_folder / "door", replica=1, secrets_of=gateway, role="door", answer__timeout="300ms")
+    far = door.client(client.token)
+    key, hook = "/v1/accesskey/create", "/v1/notification/webhook/create"
+    webhook = {"URL": "https://example.com/", "Events": ["*"]}
+    gateway.service.pause()
+    calls = [(key, {"Name": "late"}, "late"), (hook, webhook, "late"), (key, {"Name": "late"}, None)]
+
+    def all_at_once():  # each waits for its secret's sake
+        with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(lambda call: door.client(client.token).post(*call), calls))
+
+    try:
+        first, repeats = all_at_once(), all_at_once()
+    finally:
+        gateway.service.resume()
+    assert [answer.status_code for answer in first + repeats] == [202] * 6
+    first, repeats = [answer.json() for answer in first], [answer.json() for answer in repeats]
+    assert first[0]["APISecret"] and first[1]["Secret"]
+    assert repeats[2]["APISecret"], "without a key nothing can be a repeat"
+    for repeat in repeats[:2]:
+        assert "APISecret" not in repeat and "Secret" not in repeat and "first" in repeat["Message"]
+
+    def outcome():
+        answer = far.post(key, {"Name": "late"}, key="late")
+        return answer.json() if answer.status_code == 200 else None
+
+    created = harness.wait_until(outcome, 40)
+    assert "APISecret" not in created
+    assert gateway.login({"APIKey": created["APIKey"], "APISecret": first[0]["APISecret"]})
 
 
 def test_flushed_view_comes_back(gateway, redis):

@@ -244,6 +244,9 @@ def test_a_request_that_takes_longer_is_followed_past_what_passes(work_folder):
     argv = ("key", "create", "--name", "k", "--json")
     with FakeApi(work_folder, {KEY_CREATE: [first], REQUEST_GET: [*passing, pending, made]}) as api:
         assert Fleetctl(api, work_folder, operator=True).json(*argv)["APISecret"] == "shown once"
+    repeated = (202, {**pending[1], "Message": "the first secret counts"})
+    with FakeApi(work_folder, {KEY_CREATE: [repeated], REQUEST_GET: [made]}) as api:
+        assert "the first secret counts" in Fleetctl(api, work_folder, operator=True).run(*argv).stderr
     for answer, status in ((error(503, "unavailable"), 75), (pending, 75), (error(500, "internal_error"), 70)):
         with FakeApi(work_folder, {KEY_CREATE: [first], REQUEST_GET: [answer]}) as api:
             done = Fleetctl(api, work_folder, operator=True).run(*argv, "--timeout", 2, status=status)
