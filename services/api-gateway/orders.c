@@ -4,6 +4,7 @@
 
 #include "common/json.h"
 #include "devices.h"
+#include "order_progress.h"
 #include "page.h"
 #include "proto/topics.h"
 
@@ -87,28 +88,6 @@ static void show_entry(cJSON *devices, const struct uuid *order, const char *uid
         api_add_text(device, "Reason", reason);
     }
     (void)cJSON_AddItemToArray(devices, device);
-}
-
-/* How far the device is with this operation; the words of operation states, "queued" while it has
- * not heard of it. */
-static const char *progress(const struct device *d, const struct uuid *operation,
-                            const char **ret_reason)
-{
-    *ret_reason = "";
-    if (d == NULL) {
-        return "queued";
-    }
-    if (uuid_eq(&d->operation.id, operation)) {
-        *ret_reason = d->operation.reason;
-        return codec_name_of(operation_state_names, (int)d->operation.state);
-    }
-    for (size_t i = 0; i < d->recent_count; i++) {
-        if (uuid_eq(&d->recent[i].id, operation)) {
-            *ret_reason = d->recent[i].reason;
-            return codec_name_of(operation_state_names, (int)d->recent[i].state);
-        }
-    }
-    return uuid_eq(&d->certificate.operation, operation) ? "installed" : "queued";
 }
 
 /* Refusals by device, for look-ups: {"<uid>": "<code>"}. */
@@ -254,6 +233,7 @@ err_t orders_recall(struct exchange *x, const char *order_uid, cJSON **ret_asked
 
 struct progress_counts {
     int states[OPERATION_CANCELLED + 1];
+    int past;
     int refused;
 };
 
@@ -262,12 +242,21 @@ static void count(struct progress_counts *c, const char *state)
     int value = 0;
     if (codec_value_of(operation_state_names, span_str(state), &value)) {
         c->states[value]++;
+    } else {
+        c->past++;
     }
 }
 
+/* An order that is shown. */
+struct shown {
+    struct uuid id;
+    struct order_times times;
+    struct progress_counts counts;
+};
+
 /* Up to one chunk of devices: their own records tell how far they are. */
-static err_t show_chunk(struct exchange *x, const struct uuid *order, const cJSON *entries,
-                        cJSON *devices, struct progress_counts *counts)
+static err_t show_chunk(struct exchange *x, struct shown *order, const cJSON *entries,
+                        cJSON *devices)
 {
     struct views_want *wants = xcalloc(CHUNK_DEVICES, sizeof *wants);
     struct span *payloads = xcalloc(CHUNK_DEVICES, sizeof *payloads);
@@ -296,17 +285,17 @@ static err_t show_chunk(struct exchange *x, const struct uuid *order, const cJSO
             continue;
         }
         CLEANUP(device_free) struct device *d = NULL;
-        struct uuid operation = operation_of(order, uid);
+        struct uuid operation = operation_of(&order->id, uid);
         const char *reason = "";
         if (payloads[i].ptr != NULL && device_unpack(span_str(uid), payloads[i], &d) != ERR_OK) {
             d = NULL;
         }
-        const char *state = progress(d, &operation, &reason);
-        show_entry(devices, order, uid, code, state, reason);
+        const char *state = order_progress(d, &operation, &order->times, &reason);
+        show_entry(devices, &order->id, uid, code, state, reason);
         if (code[0] != '\0') {
-            counts->refused++;
+            order->counts.refused++;
         } else {
-            count(counts, state);
+            count(&order->counts, state);
         }
         i++;
     }
@@ -329,6 +318,7 @@ static void show_counts(cJSON *json, const struct progress_counts *counts)
         {"Failed", counts->states[OPERATION_FAILED]},
         {"Superseded", counts->states[OPERATION_SUPERSEDED]},
         {"Cancelled", counts->states[OPERATION_CANCELLED]},
+        {"Past", counts->past},
         {"Refused", counts->refused},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -336,18 +326,26 @@ static void show_counts(cJSON *json, const struct progress_counts *counts)
     }
 }
 
+/* One whose time cannot be read counts as being handed over. */
+static int64_t fed_ms(const cJSON *order)
+{
+    int64_t at_ms = 0;
+    bool done = strcmp(text_of(order, "state"), "done") == 0;
+    return done && time_parse(span_str(text_of(order, "updated_at")), &at_ms) == ERR_OK ? at_ms : 0;
+}
+
 void orders_get(struct exchange *x, const char *order_uid)
 {
     CLEANUP_JSON cJSON *order = NULL;
     CLEANUP_JSON cJSON *chunks = NULL;
     CLEANUP_JSON cJSON *json = NULL;
-    struct progress_counts counts = {0};
-    struct uuid id;
-    err_t err = uuid_parse(span_str(order_uid), &id);
+    struct shown shown = {.times.now_ms = x->now_ms};
+    err_t err = uuid_parse(span_str(order_uid), &shown.id);
     if (err == ERR_OK) {
         err = read_order(x, order_uid, &order);
     }
     if (err == ERR_OK) {
+        shown.times.fed_ms = fed_ms(order);
         json = show_header(order);
         err = read_chunks(x, order_uid, (size_t)number_of(order, "total"), &chunks);
     }
@@ -356,8 +354,8 @@ void orders_get(struct exchange *x, const char *order_uid)
     cJSON_ArrayForEach(chunk, chunks)
     {
         if (err == ERR_OK) {
-            err = show_chunk(x, &id, cJSON_GetObjectItemCaseSensitive(chunk, "devices"), devices,
-                             &counts);
+            err =
+                show_chunk(x, &shown, cJSON_GetObjectItemCaseSensitive(chunk, "devices"), devices);
         }
     }
     if (err != ERR_OK) {
@@ -365,7 +363,7 @@ void orders_get(struct exchange *x, const char *order_uid)
         api_view_failed(x, err, "OrderUID", "order", order_uid);
         return;
     }
-    show_counts(json, &counts);
+    show_counts(json, &shown.counts);
     (void)cJSON_AddItemToObject(json, "Devices", devices);
     api_reply(x, 200, TAKE(json));
 }

@@ -1,6 +1,7 @@
 """The operators' API with devices behind it: CAs, profiles, a small simulated fleet, renewal by order, filters, isolation. What would
 break a user: a device list that misses one, a status that never becomes "installed", another domain's devices."""
 
+import datetime
 import json
 import secrets
 import uuid
@@ -300,6 +301,22 @@ def test_renewal_by_order(fleet, gateway):
     other.refused("/v1/ztp/order/get", 404, "not_found", "OrderUID", OrderUID=order["OrderUID"])
     answer = other.ok("/v1/ztp/devicecertificate/renew", RoTPublicUIDs=fleet.uids[:1])
     assert [d.get("Code") for d in answer["Devices"]] == ["not_found"]
+
+
+def test_an_order_of_long_ago_is_not_queued_again(fleet, kafka, redis):
+    """Devices forget: nobody knows how it ended, but nothing is under way."""
+    client = fleet.bootstrap().client
+    views = owners.Owners(kafka, redis)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for state, days, queued in (("done", 9, 0), ("done", 7, DEVICES), ("feeding", 9, DEVICES)):
+        order, at = str(uuid.uuid4()), owners.rfc3339(now - datetime.timedelta(days=days))
+        head = {"type": "order.v1", "id": order, "domain": fleet.domain, "kind": "renew", "state": state, "created_at": at}
+        counts = {"total": DEVICES, "queued": DEVICES, "refused": 0, "cursor": DEVICES, "updated_at": at}
+        views.put_view("o", views.partition(order), order, {**head, **counts})
+        views.put_view("o", views.partition(order), f"{order}/0", {"type": "order-chunk.v1", "devices": fleet.uids})
+        shown = client.ok("/v1/ztp/order/get", OrderUID=order)
+        assert (shown["Progress"]["Queued"], shown["Progress"]["Past"]) == (queued, DEVICES - queued)
+        assert {d["Status"] for d in shown["Devices"]} == {"queued" if queued else "past"}
 
 
 def test_an_unknown_domain_is_not_an_empty_one(gateway):

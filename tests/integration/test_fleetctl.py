@@ -187,7 +187,7 @@ WAIT = ("certificate", "renew", "0011223344556677", "0011223344556688", "--wait"
 
 
 def order_of(**progress):
-    numbers = {n: 0 for n in ("Queued", "Issued", "Installed", "Failed", "Superseded", "Cancelled", "Refused")}
+    numbers = {n: 0 for n in ("Queued", "Issued", "Installed", "Failed", "Superseded", "Cancelled", "Past", "Refused")}
     return 200, {"OrderUID": ORDER, "Total": 2, "Progress": {**numbers, **progress}, "Devices": []}
 
 
