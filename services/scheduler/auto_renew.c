@@ -6,15 +6,17 @@
 #include "common/partition.h"
 #include "recent.h"
 
-#define CAS_PAGE  64
-#define BATCH_MAX 1000
-#define LOOK_MAX  20 /* batches looked at to find one that may be ordered */
+#define CAS_PAGE      64
+#define BATCH_MAX     1000
+#define LOOK_MAX      20 /* batches looked at to find one that may be ordered */
+#define RESEND_MAX_MS INT64_C(3600000)
 
 struct auto_renew {
     struct auto_renew_options options;
     struct recent sent;
     struct metric *due, *held, *ordered, *scans;
     int64_t due_count; /* of this scan */
+    bool doubtful;     /* some of what this scan sent may not be stored */
     struct due_device found[BATCH_MAX];
 };
 
@@ -42,13 +44,15 @@ void auto_renew_free(struct auto_renew *a)
     free(a);
 }
 
-static uint64_t key_of(const char *uid)
+/* Of a device with its present certificate: the next one starts afresh. */
+static uint64_t key_of(const struct due_device *due)
 {
     uint8_t raw[DEVICE_UID_LEN / 2] = {0};
     uint64_t key = 0;
-    if (device_view_key(span_str(uid), raw) == ERR_OK) {
+    if (device_view_key(span_str(due->uid), raw) == ERR_OK) {
         memcpy(&key, raw, sizeof key);
     }
+    key ^= (uint64_t)due->due_s * UINT64_C(0x9e3779b97f4a7c15);
     return key | 1; /* never 0: two that differ in this bit alone share a place, which costs one a
                        delay */
 }
@@ -72,8 +76,28 @@ static err_t is_renewable(struct auto_renew *a, const struct device *device, boo
     return e;
 }
 
-static err_t order_one(struct auto_renew *a, const char *uid, struct span packed, size_t *ordered)
+/* While its owner stands still a device is ordered less and less often: the log has its wish. */
+static void note_sent(struct auto_renew *a, const struct due_device *due)
 {
+    int64_t first_ms = a->options.resend_ms;
+    const struct recent_pauses pauses = {first_ms,
+                                         first_ms > RESEND_MAX_MS ? first_ms : RESEND_MAX_MS};
+    recent_sent(&a->sent, key_of(due), clock_mono_ms(device_orders_clock(a->options.orders)),
+                &pauses);
+    metric_inc(a->ordered);
+}
+
+static err_t settle(struct auto_renew *a)
+{
+    err_t e = device_orders_settle(a->options.orders);
+    a->doubtful = a->doubtful || e != ERR_OK;
+    return e;
+}
+
+static err_t order_one(struct auto_renew *a, const struct due_device *due, struct span packed,
+                       size_t *ordered)
+{
+    const char *uid = due->uid;
     CLEANUP(device_free) struct device *device = NULL;
     bool renewable = false;
     if (packed.ptr == NULL || device_unpack_bare(span_str(uid), packed, &device) != ERR_OK) {
@@ -91,11 +115,11 @@ static err_t order_one(struct auto_renew *a, const char *uid, struct span packed
     body.operation = id;
     e = device_orders_renew(a->options.orders, &id, &device->domain, &body);
     if (e == ERR_BUSY) {
-        e = device_orders_settle(a->options.orders);
+        e = settle(a);
         e = e == ERR_OK ? device_orders_renew(a->options.orders, &id, &device->domain, &body) : e;
     }
     if (e == ERR_OK) {
-        metric_inc(a->ordered);
+        note_sent(a, due);
         ++*ordered;
     }
     return e;
@@ -110,15 +134,17 @@ static err_t order_found(struct auto_renew *a, size_t n, size_t *ordered)
     int64_t now_mono = clock_mono_ms(device_orders_clock(a->options.orders));
     size_t fresh = 0;
     for (size_t i = 0; i < n && *ordered + fresh < a->options.batch; i++) {
-        if (!recent_seen(&a->sent, key_of(a->found[i].uid), now_mono,
+        if (!recent_seen(&a->sent, key_of(&a->found[i]), now_mono,
                          now_mono + a->options.resend_ms)) {
-            uids[fresh++] = a->found[i].uid;
+            a->found[fresh] = a->found[i];
+            uids[fresh] = a->found[fresh].uid;
+            fresh++;
         }
     }
     err_t e =
         fresh > 0 ? fleet_view_devices(a->options.fleet, uids, fresh, &arena, packed) : ERR_OK;
     for (size_t i = 0; i < fresh && e == ERR_OK; i++) {
-        e = order_one(a, uids[i], packed[i], ordered);
+        e = order_one(a, &a->found[i], packed[i], ordered);
     }
     return e;
 }
@@ -182,12 +208,17 @@ err_t auto_renew_scan(struct auto_renew *a, const int32_t *partitions, size_t co
 {
     int32_t authorities = count > 0 ? fleet_view_partitions(a->options.fleet) : 0;
     err_t e = ERR_OK;
+    int64_t began_ms = clock_mono_ms(device_orders_clock(a->options.orders));
     a->due_count = 0;
+    a->doubtful = false;
     for (int32_t p = 0; p < authorities && (e == ERR_OK || e == ERR_TIMEOUT); p++) {
         err_t one = scan_authorities(a, p, partitions, count);
         e = one != ERR_OK ? one : e;
     }
-    err_t settled = device_orders_settle(a->options.orders);
+    err_t settled = settle(a);
+    if (a->doubtful) {
+        recent_doubt(&a->sent, began_ms, a->options.resend_ms);
+    }
     metric_set(a->due, a->due_count);
     metric_inc(a->scans);
     return e == ERR_OK ? settled : e;

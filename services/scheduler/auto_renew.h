@@ -17,7 +17,8 @@ struct auto_renew_options {
     struct device_orders *orders; /* borrowed */
     struct metrics *metrics;      /* borrowed */
     unsigned batch;               /* devices ordered per partition and CA in one scan */
-    int64_t resend_ms;            /* a device that stays due is ordered again after this */
+    int64_t resend_ms;            /* a device that stays due is ordered again after this, then after
+                                     twice as long each time, up to an hour */
 };
 
 struct auto_renew *auto_renew_new(const struct auto_renew_options *options);

@@ -12,8 +12,10 @@ static const struct config_row rows[] = {
         "Time between two searches for certificates that are due for automatic renewal."),
     CONFIG_INT(struct config, scan_batch, "scan.batch", "500", 1, 1000, "devices",
                "Most devices ordered per CA and partition in one search."),
-    CONFIG_DURATION(struct config, resend_ms, "scan.resend", "60s", 1000, 86400000,
-                    "A device that stays due is ordered again after this time."),
+    CONFIG_DURATION(
+        struct config, resend_ms, "scan.resend", "60s", 1000, 86400000,
+        "A device that stays due is ordered again after this time, then after twice as long "
+        "each time, up to 1h."),
 };
 
 const struct config_spec config_spec = {

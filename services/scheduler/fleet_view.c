@@ -238,7 +238,8 @@ err_t fleet_view_due(struct fleet_view *v, const struct due_query *query, struct
     size_t count = 0;
     for (size_t i = 0; e == ERR_OK && i + 1 < redis_reply_count(reply) && count < max; i += 2) {
         struct span raw = redis_reply_span(redis_reply_at(reply, i));
-        if (raw.len != RAW_UID) {
+        if (raw.len != RAW_UID ||
+            !redis_reply_integer(redis_reply_at(reply, i + 1), &ret[count].due_s)) {
             return ERR_CORRUPT;
         }
         hex_format(raw, ret[count++].uid);

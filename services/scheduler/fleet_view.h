@@ -48,6 +48,7 @@ err_t fleet_view_automatic(struct fleet_view *v, int32_t partition, size_t from,
  */
 struct due_device {
     char uid[DEVICE_UID_LEN + 1];
+    int64_t due_s; /* of its present certificate */
 };
 struct due_query {
     int32_t partition;

@@ -23,6 +23,9 @@ static struct {
     int32_t rebuilding;  /* partition of which no device can be read; -1: none */
     unsigned ordered[2]; /* by partition */
     unsigned held_orders;
+    bool taken;           /* all have an operation */
+    bool lost;            /* nothing is stored */
+    uint8_t certificates; /* that came after the first one */
     unsigned settled;
 } world;
 
@@ -71,7 +74,8 @@ err_t fleet_view_due(struct fleet_view *v, const struct due_query *query, struct
     size_t n = 0;
     assert_true(query->until_s == (NOW_MS + 30 * DAY_MS) / 1000);
     for (size_t i = query->from; i < there && n < max; i++) {
-        uid_of(query->partition, i, ret[n++].uid);
+        uid_of(query->partition, i, ret[n].uid);
+        ret[n++].due_s = NOW_MS / 1000 + world.certificates;
     }
     *ret_count = n;
     return ERR_OK;
@@ -104,6 +108,9 @@ err_t fleet_view_devices(struct fleet_view *v, const char *const *uids, size_t n
         }
         CLEANUP_BUF struct buf packed = BUF_INIT(4096);
         d->certificate.not_after_ms = NOW_MS + (is_held(uids[i]) ? 400 : 20) * DAY_MS;
+        d->operation.id = world.taken ? (struct uuid){{1}} : (struct uuid){{0}};
+        d->operation.kind = world.taken ? OPERATION_RENEW : d->operation.kind;
+        d->operation.state = world.taken ? OPERATION_QUEUED : d->operation.state;
         assert_ok(device_pack(d, &packed));
         uint8_t *copy = arena_alloc(arena, packed.len);
         memcpy(copy, packed.ptr, packed.len);
@@ -146,7 +153,7 @@ err_t device_orders_settle(struct device_orders *o)
 {
     (void)o;
     world.settled++;
-    return ERR_OK;
+    return world.lost ? ERR_UNAVAILABLE : ERR_OK;
 }
 
 /* ---- */
@@ -209,6 +216,61 @@ static void one_search_orders_a_batch_at_most(void **state)
     }
 }
 
+static void scan_for(struct auto_renew *a, int minutes)
+{
+    for (int scan = 0; scan < minutes * 6; scan++) {
+        assert_err(auto_renew_scan(a, both, 1), world.lost ? ERR_UNAVAILABLE : ERR_OK);
+        clock_test_advance(&test_clock, 10000);
+        clock_test_step(&test_clock, NOW_MS);
+    }
+}
+
+/* While their owner stands still its log must not fill with the same wishes. */
+static void who_shows_nothing_is_ordered_less_and_less(void **state)
+{
+    (void)state;
+    CLEANUP(auto_renew_free) struct auto_renew *a = begin(7, 0, 3);
+    scan_for(a, 60);
+    assert_in_range(world.ordered[0], 3 * 5, 3 * 7);
+    unsigned before = world.ordered[0];
+    scan_for(a, 24 * 60);
+    assert_in_range(world.ordered[0] - before, 3 * 23, 3 * 25); /* once an hour, but not never */
+
+    world.taken = true;
+    before = world.ordered[0];
+    scan_for(a, 10);
+    assert_int_equal(world.ordered[0], before);
+    world.taken = false;
+    world.certificates++;
+    scan_for(a, 2);
+    assert_int_equal(world.ordered[0], before + 3 * 2); /* at once, and after scan.resend */
+}
+
+/* A log that was away for hours does not hold up what it never got. */
+static void what_was_not_stored_is_ordered_as_before(void **state)
+{
+    (void)state;
+    CLEANUP(auto_renew_free) struct auto_renew *a = begin(7, 0, 3);
+    world.lost = true;
+    scan_for(a, 60);
+    assert_int_equal(world.ordered[0], 3 * 60);
+    world.lost = false;
+    scan_for(a, 1);
+    assert_int_equal(world.ordered[0], 3 * 61);
+}
+
+/* What holds it back may end at any time. */
+static void who_is_held_is_looked_at_as_before(void **state)
+{
+    (void)state;
+    CLEANUP(auto_renew_free) struct auto_renew *a = begin(7, 3, 0);
+    scan_for(a, 60);
+    world.good = world.held;
+    world.held = 0;
+    scan_for(a, 2);
+    assert_in_range(world.ordered[0], 3, 3 * 2);
+}
+
 static void a_view_that_is_rebuilt_holds_up_its_own_devices_only(void **state)
 {
     (void)state;
@@ -232,6 +294,9 @@ int main(void)
         cmocka_unit_test(every_authority_is_searched),
         cmocka_unit_test(those_that_cannot_be_renewed_hide_nobody),
         cmocka_unit_test(one_search_orders_a_batch_at_most),
+        cmocka_unit_test(who_shows_nothing_is_ordered_less_and_less),
+        cmocka_unit_test(what_was_not_stored_is_ordered_as_before),
+        cmocka_unit_test(who_is_held_is_looked_at_as_before),
         cmocka_unit_test(a_view_that_is_rebuilt_holds_up_its_own_devices_only),
     };
     return cmocka_run_group_tests(tests, NULL, end_group);
