@@ -23,8 +23,10 @@ static const struct config_row rows[] = {
                "Most deliveries under way to one endpoint."),
     CONFIG_INT(struct config, in_flight, "send.in_flight", "512", 1, 4096, "deliveries",
                "Most deliveries under way in total."),
-    CONFIG_INT(struct config, pending, "send.pending", "10000", 1, 1000000, "deliveries",
-               "Most deliveries in memory; more go to a retry tier."),
+    CONFIG_INT(
+        struct config, pending, "send.pending", "10000", 1, 1000000, "deliveries",
+        "Most deliveries in memory; more go to a retry tier, unless their endpoint holds less than "
+        "its share."),
     CONFIG_SIZE(struct config, pending_bytes, "send.pending_bytes", "32MiB", 1048576,
                 INT64_C(4294967296), "The same in bytes."),
     CONFIG_INT(struct config, endpoint_pending, "send.endpoint_pending", "2000", 1, 1000000,

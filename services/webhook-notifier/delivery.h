@@ -51,6 +51,7 @@ struct settlement {
     bool retry; /* goes to `choice` */
     struct retry_choice choice;
     bool deferred;         /* counts as put back without an attempt */
+    bool full;             /* put back since there was no room */
     int64_t failing_since; /* of the endpoint; 0: it does not fail */
     const char *disable;   /* why the registry shall disable the webhook; NULL: it shall not */
     int64_t now_ms;

@@ -10,6 +10,7 @@
 #include "common/seal.h"
 #include "delivery.h"
 #include "registry_view.h"
+#include "room.h"
 #include "signature.h"
 
 struct endpoint {
@@ -28,6 +29,8 @@ struct endpoint {
     int64_t failing_since;   /* UTC; 0: it works, as far as we know */
     int64_t last_success_ms; /* UTC; 0: none seen */
     unsigned in_flight;
+    struct room in_hand;    /* waiting or under way */
+    int64_t took_ms;        /* an attempt, on average of late; 0: not known */
     struct delivery *first; /* waiting */
     struct delivery **last;
     size_t waiting;

@@ -7,9 +7,10 @@
 
 #include "proto/webhook.h"
 
-#define DELAY_MAX_MS INT64_C(604800000)
-#define GRID         10 /* due times are rounded up to a tenth of the delay: fewer wake-ups */
-#define SECONDS_MAX  INT64_C(31536000)
+#define DELAY_MAX_MS    INT64_C(604800000)
+#define GRID            10 /* due times are rounded up to a tenth of the delay: fewer wake-ups */
+#define WORK_OFF_MAX_MS INT64_C(300000)
+#define SECONDS_MAX     INT64_C(31536000)
 
 static int64_t unit_ms(const char *unit)
 {
@@ -83,6 +84,12 @@ struct retry_choice retry_choose(const struct retry_plan *plan, int32_t round, i
     return (struct retry_choice){.give_up = may_give_up && due_ms > created_ms + plan->give_up_ms,
                                  .tier = tier,
                                  .due_ms = due_ms};
+}
+
+int64_t retry_work_off_ms(size_t waiting, int64_t took_ms, int64_t at_once)
+{
+    int64_t ms = (int64_t)waiting * took_ms / at_once;
+    return ms < WORK_OFF_MAX_MS ? ms : WORK_OFF_MAX_MS;
 }
 
 int64_t retry_longest_wait(const struct retry_tier *tier)

@@ -42,6 +42,10 @@ struct retry_choice {
 struct retry_choice retry_choose(const struct retry_plan *plan, int32_t round, int64_t wait_ms,
                                  bool may_give_up, int64_t created_ms, int64_t now_ms);
 
+/* How long an endpoint that takes `took_ms` for each, `at_once` at a time, needs for what waits;
+ * five minutes at most, since it may become faster. */
+int64_t retry_work_off_ms(size_t waiting, int64_t took_ms, int64_t at_once);
+
 /* The longest time between the writing of a record to a tier and when it is due. */
 int64_t retry_longest_wait(const struct retry_tier *tier);
 

@@ -46,6 +46,14 @@ static int64_t wait_of(const struct sender *s, const struct delivery *d)
     return wait_ms > 0 && wait_ms <= longest_ms ? wait_ms : 0;
 }
 
+static bool has_room(const struct sender *s, const struct endpoint *e)
+{
+    const struct config *c = s->options.config;
+    const struct room limit = {(size_t)c->pending, (size_t)c->pending_bytes};
+    return e->waiting < (size_t)c->endpoint_pending &&
+           room_for(&s->in_hand, &e->in_hand, &limit, s->holders + (e->in_hand.count == 0));
+}
+
 static void take(struct sender *s, const struct kafka_message *m)
 {
     const struct config *c = s->options.config;
@@ -74,9 +82,9 @@ static void take(struct sender *s, const struct kafka_message *m)
         endpoints_get(s->endpoints, d->webhook, d->domain, clock_mono_ms(&clock_system));
     endpoint_recall(e, d->failing_since);
     d->endpoint = e;
+    bool fits = has_room(s, e);
     sender_hold(s, d);
-    if (e->waiting >= (size_t)c->endpoint_pending || s->in_hand > (size_t)c->pending ||
-        s->in_hand_bytes > (size_t)c->pending_bytes) {
+    if (!fits) {
         sender_overflow(s, d);
         return;
     }
@@ -123,7 +131,7 @@ static void look(struct sender *s, int64_t mono_ms)
         }
     }
     metric_set(s->metrics.oldest_s, (now_ms - oldest_ms) / 1000);
-    metric_set(s->metrics.in_hand, (int64_t)s->in_hand);
+    metric_set(s->metrics.in_hand, (int64_t)s->in_hand.count);
     metric_set(s->metrics.endpoints, (int64_t)endpoints_count(s->endpoints));
     metric_set(s->metrics.open_breakers, (int64_t)endpoints_open_breakers(s->endpoints));
     /* what lies on a tier remembers since when its endpoint fails: nothing is lost with that */

@@ -35,18 +35,19 @@ struct sender {
     struct parked *parked; /* by slot of the group */
     size_t parked_count;
     struct delivery *all; /* in hand, newest first */
-    size_t in_hand;
-    size_t in_hand_bytes;
+    struct room in_hand;
+    size_t holders; /* endpoints with something in hand */
     size_t in_flight;
     int64_t registry_after_ms; /* monotonic; the registry is not asked before */
     int64_t commit_after_ms;
     int64_t look_after_ms;
 };
 
-/* In hand from here on, until it is put down. */
+/* In hand from here on, until it is put down; its endpoint is set. */
 void sender_hold(struct sender *s, struct delivery *d);
 void sender_let_go(struct sender *s, struct delivery *d);
-/* Puts a held delivery down without an attempt because there is no room: to a tier. */
+/* Puts a held delivery down without an attempt because there is no room: to the tier after which
+ * its endpoint can have worked off what it has. That is no round of the delivery. */
 void sender_overflow(struct sender *s, struct delivery *d);
 /* To the first tier as it is: the process is about to stop. */
 void sender_give_back(struct sender *s, struct delivery *d);

@@ -28,12 +28,14 @@ void sender_metrics_init(struct sender_metrics *m, struct metrics *registry)
                                     METRIC_NO_LABELS, METRIC_SECONDS);
 }
 
-void sender_metrics_count(struct sender_metrics *m, const struct settlement *s, bool breaker_open)
+void sender_metrics_count(struct sender_metrics *m, const struct settlement *s)
 {
     if (s->told) {
         metric_inc(m->attempts[s->outcome]);
+    } else if (s->full) {
+        metric_inc(m->deferred_full);
     } else if (s->deferred) {
-        metric_inc(breaker_open ? m->deferred_breaker : m->deferred_full);
+        metric_inc(m->deferred_breaker);
     }
 }
 

@@ -18,7 +18,7 @@ struct sender_metrics {
 };
 void sender_metrics_init(struct sender_metrics *m, struct metrics *registry);
 /* One delivery is put down. */
-void sender_metrics_count(struct sender_metrics *m, const struct settlement *s, bool breaker_open);
+void sender_metrics_count(struct sender_metrics *m, const struct settlement *s);
 void sender_metrics_observe(struct sender_metrics *m, double seconds);
 
 #endif

@@ -15,8 +15,9 @@ void sender_hold(struct sender *s, struct delivery *d)
         s->all->all_previous = d;
     }
     s->all = d;
-    s->in_hand++;
-    s->in_hand_bytes += d->len;
+    s->holders += d->endpoint->in_hand.count == 0;
+    room_add(&s->in_hand, d->len);
+    room_add(&d->endpoint->in_hand, d->len);
 }
 
 void sender_let_go(struct sender *s, struct delivery *d)
@@ -29,8 +30,9 @@ void sender_let_go(struct sender *s, struct delivery *d)
     if (d->all_next != NULL) {
         d->all_next->all_previous = d->all_previous;
     }
-    s->in_hand--;
-    s->in_hand_bytes -= d->len;
+    room_remove(&s->in_hand, d->len);
+    room_remove(&d->endpoint->in_hand, d->len);
+    s->holders -= d->endpoint->in_hand.count == 0;
 }
 
 /* Puts a held delivery down. One of a partition that was taken away is its new owner's now, and
@@ -42,13 +44,14 @@ static void put_down(struct sender *s, struct delivery *d, const struct settleme
         delivery_free(d);
         return;
     }
-    sender_metrics_count(&s->metrics, how, d->endpoint->breaker.open_until_ms != 0);
+    sender_metrics_count(&s->metrics, how);
     sender_let_go(s, d);
     delivery_settle(&s->settle, d, how);
 }
 
 /* ---- putting down without an attempt ---- */
 
+/* A round of the delivery all the same. */
 static void defer(struct sender *s, struct delivery *d, bool may_give_up, const char *error)
 {
     int64_t now_ms = clock_now_ms(&clock_system);
@@ -67,7 +70,18 @@ static void defer(struct sender *s, struct delivery *d, bool may_give_up, const 
 
 void sender_overflow(struct sender *s, struct delivery *d)
 {
-    defer(s, d, false, NULL);
+    const struct endpoint *e = d->endpoint;
+    int64_t now_ms = clock_now_ms(&clock_system);
+    int64_t asked_ms = breaker_asked_ms(&e->breaker, clock_mono_ms(&clock_system));
+    int64_t busy_ms = retry_work_off_ms(e->waiting, e->took_ms, s->options.config->per_endpoint);
+    struct settlement how = {.full = true,
+                             .retry = true,
+                             .outcome = WEBHOOK_FAILED,
+                             .failing_since = e->failing_since,
+                             .now_ms = now_ms};
+    how.choice = retry_choose(&s->plan, 1, asked_ms > busy_ms ? asked_ms : busy_ms, false,
+                              d->created_at, now_ms);
+    put_down(s, d, &how);
 }
 
 /* Found after a long stand-still it has its chances first. */
@@ -178,6 +192,7 @@ void sender_finished(void *ctx, void *token, const struct transfer_result *resul
     enum answer answer = answer_of(result->status);
     e->in_flight--;
     s->in_flight--;
+    e->took_ms = e->took_ms > 0 ? (3 * e->took_ms + result->duration_ms) / 4 : result->duration_ms;
     sender_metrics_observe(&s->metrics, (double)result->duration_ms / 1000);
     note_health(s, e, answer, result->retry_after_ms, how.now_ms);
     if (answer == ANSWER_DELIVERED) {

@@ -2,6 +2,7 @@
 a user: an event that does not arrive, one that cannot be trusted, an endpoint that holds up others or their memory, and a
 notifier that can be sent into the operator's own network."""
 
+import contextlib
 import json
 import threading
 import time
@@ -375,6 +376,26 @@ def test_what_does_not_fit_goes_to_a_tier(stack, receiver):
     notifier = stack.notifier(**{"send.endpoint_pending": "10", "send.per_endpoint": "1"})
     all_arrive(receiver, stack.emit(300), 120)
     assert notifier.metrics()['webhook_deferred_total{why="full"}'] > 0
+
+
+def test_slow_endpoints_leave_room_for_others(stack, receiver):
+    """One customer's endpoints work, but slowly, and fill the memory for all; another customer's must not climb the tiers for it."""
+    other, domain = stack.gateway.new_domain("Other")
+    made = other.ok("/v1/notification/webhook/create", URL=receiver.url, Events=["*"])
+    receiver.secrets.append(made["Secret"])
+    released = threading.Event()
+    slow = [webhook_receiver.Receiver(answer=lambda attempt, event: 204 if released.wait(2) else 204) for _ in range(5)]
+    with contextlib.ExitStack() as open_receivers:
+        for endpoint in slow:
+            stack.subscribe(open_receivers.enter_context(endpoint))
+        notifier = stack.notifier(**{"send.pending": "30", "send.per_endpoint": "1", "retry.tiers": "1s,1m"})
+        theirs = stack.emit(100)
+        wait_until(lambda: notifier.metrics()["webhook_in_hand"] >= 30, what="no room to be left")
+        for _ in range(3):
+            all_arrive(receiver, stack.emit(12, domain=domain), 15)
+        assert notifier.metrics()["webhook_in_hand"] <= 2 * 30 + 6 * 4
+        assert all(len(event_ids(endpoint)) < len(theirs) for endpoint in slow), "they were slow all the time"
+        released.set()
 
 
 def test_kill_in_the_middle_loses_nothing(stack, receiver):

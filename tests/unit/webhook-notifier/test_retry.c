@@ -94,6 +94,22 @@ static void climbs_the_tiers(void **state)
     }
 }
 
+/* What has no room comes back when its endpoint can have taken what it has. */
+static void overflow_goes_to_the_tier_that_is_long_enough(void **state)
+{
+    (void)state;
+    struct retry_plan plan = plan_of(DEFAULT);
+    static const struct {
+        size_t waiting;
+        int64_t took_ms;
+        size_t tier;
+    } rows[] = {{2000, 0, 0}, {0, 15000, 0}, {3, 3000, 0}, {2000, 100, 1}, {2000, 14000, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t wait_ms = retry_work_off_ms(rows[i].waiting, rows[i].took_ms, 4);
+        assert_int_equal(retry_choose(&plan, 1, wait_ms, false, NOW_MS, NOW_MS).tier, rows[i].tier);
+    }
+}
+
 /* What is written later is never due earlier, or the head of a partition would hold it up. */
 static void a_tier_stays_in_order(void **state)
 {
@@ -185,6 +201,7 @@ int main(void)
         cmocka_unit_test(names_the_topics),
         cmocka_unit_test(gives_up_only_after_its_time),
         cmocka_unit_test(climbs_the_tiers),
+        cmocka_unit_test(overflow_goes_to_the_tier_that_is_long_enough),
         cmocka_unit_test(a_tier_stays_in_order),
         cmocka_unit_test(reads_retry_after),
         cmocka_unit_test(judges_answers),
