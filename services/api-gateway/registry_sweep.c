@@ -14,15 +14,16 @@
 #include "proto/envelope.h"
 #include "proto/registry.h"
 #include "proto/topics.h"
+#include "sweep_pace.h"
 
-#define SWEEP_EVERY_S 60
-#define CALL_MS       1000
+#define CALL_MS 1000
 
 struct registry_sweep {
     const struct common_config *config;
     struct redis *redis;
     struct kafka_producer *producer;
     int32_t partitions;
+    struct sweep_asked *asked; /* by partition */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
@@ -34,11 +35,14 @@ static err_t append_find(struct registry_sweep *s, int32_t partition, int64_t no
 {
     CLEANUP_BUF struct buf key = BUF_INIT(128);
     char now[24];
-    (void)snprintf(now, sizeof now, "%lld", (long long)(now_ms / 1000));
+    char limit[16];
+    /* whole seconds: in the present one some are not over yet */
+    (void)snprintf(now, sizeof now, "%lld", (long long)(now_ms / 1000 - 1));
+    (void)snprintf(limit, sizeof limit, "%d", SWEEP_BATCH);
     err_t err = view_index_key(VIEW_REGISTRY, partition, span_str("expire"), &key);
     const struct span argv[] = {
         span_str("ZRANGEBYSCORE"), buf_span(&key), span_str("-inf"), span_str(now),
-        span_str("LIMIT"),         span_str("0"),  span_str("500")};
+        span_str("LIMIT"),         span_str("0"),  span_str(limit)};
     return err != ERR_OK ? err : redis_append(s->redis, argv, sizeof argv / sizeof argv[0]);
 }
 
@@ -99,9 +103,22 @@ static void sweep_found(struct registry_sweep *s, int32_t partition,
     }
 }
 
-static void sweep(struct registry_sweep *s)
+/* An owner that has not taken the last batch yet gets no other, nor the same again. */
+static bool must_wait(const struct sweep_asked *asked, const struct redis_reply *found,
+                      int64_t mono_ms)
+{
+    bool waits = false;
+    for (size_t i = 0; i < redis_reply_count(found) && !waits; i++) {
+        waits = sweep_is_waiting(asked, redis_reply_span(redis_reply_at(found, i)), mono_ms);
+    }
+    return waits;
+}
+
+/* One batch of each partition. *ret_full: one of them had so many that more may be there. */
+static void sweep(struct registry_sweep *s, bool *ret_full)
 {
     int64_t now_ms = clock_now_ms(&clock_system);
+    int64_t mono_ms = clock_mono_ms(&clock_system);
     for (int32_t p = 0; p < s->partitions; p++) {
         CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
         err_t err = append_find(s, p, now_ms);
@@ -111,7 +128,12 @@ static void sweep(struct registry_sweep *s)
         if (err != ERR_OK) {
             return;
         }
-        sweep_found(s, p, reply, now_ms);
+        size_t n = redis_reply_count(reply);
+        *ret_full = *ret_full || n == SWEEP_BATCH;
+        if (n > 0 && !must_wait(&s->asked[p], reply, mono_ms)) {
+            sweep_found(s, p, reply, now_ms);
+            sweep_note(&s->asked[p], redis_reply_span(redis_reply_at(reply, n - 1)), mono_ms);
+        }
     }
 }
 
@@ -128,6 +150,9 @@ static bool know_partitions(struct registry_sweep *s)
     if (err == ERR_OK) {
         err = kafka_admin_partition_count(admin, TOPIC_REGISTRY_REQUESTS, CALL_MS, &s->partitions);
     }
+    if (err == ERR_OK) {
+        s->asked = xcalloc((size_t)s->partitions, sizeof *s->asked);
+    }
     return err == ERR_OK;
 }
 
@@ -136,14 +161,15 @@ static void *run(void *arg)
     struct registry_sweep *s = arg;
     (void)pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
+        bool full = false;
         (void)pthread_mutex_unlock(&s->lock);
         if (know_partitions(s)) {
-            sweep(s);
+            sweep(s, &full);
         }
         (void)pthread_mutex_lock(&s->lock);
         struct timespec until;
         (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += SWEEP_EVERY_S;
+        until.tv_sec += sweep_pause_ms(full) / 1000;
         while (!s->stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0) {
         }
     }
@@ -215,5 +241,6 @@ void registry_sweep_free(struct registry_sweep *s)
     }
     (void)pthread_cond_destroy(&s->wake);
     (void)pthread_mutex_destroy(&s->lock);
+    free(s->asked);
     free(s);
 }

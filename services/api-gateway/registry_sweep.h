@@ -1,7 +1,8 @@
 /*
  * Sweeps stored results whose time is over: finds them by the view's `expire` index and asks the
- * registry's owner, in chunks, to drop them. Every replica with the owner's role sweeps; the owner
- * decides by the records themselves, so asking twice is harmless.
+ * registry's owner, in chunks, to drop them; while there is more, as fast as the owner does. Every
+ * replica with the owner's role sweeps; the owner decides by the records themselves, so asking
+ * twice is harmless.
  */
 #ifndef API_GATEWAY_REGISTRY_SWEEP_H
 #define API_GATEWAY_REGISTRY_SWEEP_H

@@ -4,6 +4,7 @@ Kafka fail. What would break a user: a write that is acknowledged and lost, one 
 import base64
 import concurrent.futures
 import re
+import time
 import uuid
 
 import openapi_spec_validator
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import harness
 import openapi
+import owners
 from api_client import Gateway, check_error, eventually
 
 UID_1, UID_2 = "00112233445566aa", "00112233445566bb"
@@ -403,6 +405,31 @@ def test_a_late_repeat_shows_no_other_secret(start_service, work_folder):
     created = harness.wait_until(outcome, 40)
     assert "APISecret" not in created
     assert gateway.login({"APIKey": created["APIKey"], "APISecret": first[0]["APISecret"]})
+
+
+def test_results_are_swept_until_none_is_left(start_service, work_folder, kafka, redis):
+    """More than a batch a minute, but never more than a batch that its owner has not taken. The owner is played by this test: the
+    members stand for no records."""
+    first = Gateway(start_service, work_folder)
+    _, domain = first.new_domain()
+    first.service.stop()
+    views = owners.Owners(kafka, redis)
+    index = f"{{r{views.partition(domain)}}}i:expire"
+    members = [f"{domain}/request/{uuid.uuid4()}" for _ in range(1234)]
+    views.wire("ZADD", index, *(part for number, member in enumerate(members) for part in (1000 + number, member)))
+    Gateway(start_service, work_folder / "again", secrets_of=first)
+
+    def asked():
+        requests = [r.json() for r in kafka.read("fleetseal.registry.requests") if r.key == domain.encode()]
+        return [i for r in requests if r["type"] == "registry.expire.v1" for i in r["body"]["ids"]]
+
+    for wanted in (500, 1000, 1234):
+        harness.wait_until(lambda: len(asked()) >= wanted, 20, f"{wanted} results to be asked for")
+        assert asked() == [m.split("/")[2] for m in members[:wanted]], "each once, and only after those before were taken"
+        if wanted == 500:
+            until = time.monotonic() + 2.5  # nothing moves: neither more of them nor the same again
+            assert harness.wait_until(lambda: len(asked()) != 500 or time.monotonic() > until) and len(asked()) == 500
+        views.wire("ZREM", index, *members[:wanted])
 
 
 def test_flushed_view_comes_back(gateway, redis):
