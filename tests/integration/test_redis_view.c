@@ -20,6 +20,15 @@
 #define TWO   700
 #define THREE 7000
 
+static err_t drop_on(struct redis *r, struct view_drop *drop)
+{
+    err_t e = ERR_OK;
+    while (e == ERR_OK && !drop->done) {
+        e = view_drop_step(r, drop);
+    }
+    return e;
+}
+
 /* Drops these views as their owner does that has just looked at their marks. */
 static void drop(struct redis *r, struct view_reset *resets, unsigned n)
 {
@@ -30,9 +39,7 @@ static void drop(struct redis *r, struct view_reset *resets, unsigned n)
         memcpy(resets[i].seen, mark.gen, sizeof mark.gen);
     }
     assert_ok(view_drop_begin(r, LETTER, resets, n, &drop));
-    while (!drop.done) {
-        assert_ok(view_drop_step(r, &drop));
-    }
+    assert_ok(drop_on(r, &drop));
 }
 
 static int setup(void **state)
@@ -299,7 +306,7 @@ static void test_a_drop_is_refused_when_another_has_begun(void **state)
     assert_ok(view_drop_begin(r, LETTER, &mine, 1, &drop_of_mine));
     start_log(r, ONE); /* the successor */
     assert_ok(apply_one(r, ONE, -1, 3, "k", "x", "i", 1));
-    assert_err(view_drop_step(r, &drop_of_mine), ERR_STALE);
+    assert_err(drop_on(r, &drop_of_mine), ERR_STALE);
     assert_payload(r, ONE, "k", "x");
     assert_index(r, ONE, "i", "k 1");
     assert_mark(r, ONE, LOG, 3);
@@ -320,11 +327,7 @@ static void test_a_lost_drop_is_noticed(void **state)
     memcpy(reset.seen, mark.gen, sizeof reset.seen);
     assert_ok(view_drop_begin(r, LETTER, &reset, 1, &of_one));
     assert_ok(redis_command_str(r, NULL, "DEL", "{" LETTER_TEXT "70}#", NULL)); /* a flush */
-    err_t e = ERR_OK;
-    while (e == ERR_OK && !of_one.done) {
-        e = view_drop_step(r, &of_one);
-    }
-    assert_err(e, ERR_STALE);
+    assert_err(drop_on(r, &of_one), ERR_STALE);
     assert_mark(r, ONE, "", -1);
 }
 
