@@ -91,20 +91,13 @@ static unsigned backlog_total(const struct processor *p)
     return total;
 }
 
-/* Until it is well below the bound again, so that it does not stop and start at each request. */
-static bool is_long(const struct processor *p, const struct part *part)
-{
-    unsigned batches = part->paused ? 1 : PROC_BACKLOG_BATCHES;
-    size_t bytes = PROC_BACKLOG_BYTES / p->part_count / (part->paused ? 2 : 1);
-    return part->backlog.len > batches * p->options.batch_max || part->backlog.bytes > bytes;
-}
-
 /* Stops fetching a partition whose backlog is long, lets it go on when it is short again. */
 static void balance_fetching(struct processor *p)
 {
     for (unsigned i = 0; i < p->part_count; i++) {
         struct part *part = &p->parts[i];
-        bool pause = is_long(p, part);
+        bool pause = backlog_is_long(&part->backlog, part->paused, p->options.batch_max,
+                                     PROC_BACKLOG_BYTES / p->part_count);
         if (part->state != PART_LIVE || pause == part->paused) {
             continue;
         }

@@ -1,6 +1,8 @@
 /* The Kafka clients of a processor and the assignment that they bring. */
 #include "processor_internal.h"
 
+#include <stdio.h>
+
 #include "common/log.h"
 
 #define INIT_TIMEOUT_MS    30000
@@ -72,11 +74,11 @@ void proc_clients_drop(struct processor *p)
     kafka_reader_free(TAKE(p->reader));
 }
 
-static err_t claim(struct processor *p)
+err_t proc_txn_patiently(struct processor *p, proc_txn_call *call, int timeout_ms)
 {
-    int64_t deadline = proc_mono(p) + INIT_TIMEOUT_MS;
+    int64_t deadline = proc_mono(p) + timeout_ms;
     for (;;) {
-        err_t e = kafka_txn_init(p->txn, proc_patience(p, deadline));
+        err_t e = call(p->txn, proc_patience(p, deadline));
         if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
             return e;
         }
@@ -104,7 +106,7 @@ err_t proc_clients_make(struct processor *p)
                                              .handler = {p, on_assigned, on_revoked}};
     err_t e = kafka_txn_new(&config, &txn, NULL, &p->txn);
     if (e == ERR_OK) {
-        e = claim(p);
+        e = proc_txn_patiently(p, kafka_txn_init, INIT_TIMEOUT_MS);
     }
     if (e == ERR_OK) {
         e = kafka_reader_new(&config, &reader, NULL, &p->reader);
@@ -118,17 +120,6 @@ err_t proc_clients_make(struct processor *p)
     return e;
 }
 
-static err_t abort_transaction(struct processor *p)
-{
-    int64_t deadline = proc_mono(p) + ABORT_TIMEOUT_MS;
-    for (;;) {
-        err_t e = kafka_txn_abort(p->txn, proc_patience(p, deadline));
-        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
-            return e;
-        }
-    }
-}
-
 err_t proc_end_pending(struct processor *p)
 {
     /* Of a topic that the group never reads by its offsets: whatever becomes of it, it says
@@ -139,8 +130,12 @@ err_t proc_end_pending(struct processor *p)
         return e;
     }
     err_t sent = kafka_txn_send_offsets(p->txn, &nothing, 1, p->consumer, OFFSETS_TIMEOUT_MS);
-    e = abort_transaction(p);
+    char why[128]; /* the abort may have an error of its own */
+    (void)snprintf(why, sizeof why, "%s", sent != ERR_OK ? kafka_txn_error_text(p->txn) : "");
+    e = proc_txn_patiently(p, kafka_txn_abort, ABORT_TIMEOUT_MS);
     if (e == ERR_OK && sent != ERR_OK) {
+        log_warn(NULL, "offsets_not_taken", LOG_STR("app", p->app->name), LOG_ERR("error", sent),
+                 LOG_STR("kafka", why));
         return ERR_BUSY;
     }
     p->pending_ended = e == ERR_OK;

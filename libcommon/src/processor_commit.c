@@ -162,17 +162,6 @@ static err_t send_offsets(struct processor *p)
     }
 }
 
-static err_t commit(struct processor *p)
-{
-    int64_t deadline = proc_mono(p) + COMMIT_TIMEOUT_MS;
-    for (;;) {
-        err_t e = kafka_txn_commit(p->txn, proc_patience(p, deadline));
-        if (e != ERR_TIMEOUT || proc_patience(p, deadline) == 0) {
-            return e;
-        }
-    }
-}
-
 static err_t transact(struct processor *p)
 {
     err_t e = kafka_txn_begin(p->txn);
@@ -185,7 +174,7 @@ static err_t transact(struct processor *p)
     }
     if (e == ERR_OK) {
         proc_step(p, "offsets-sent");
-        e = commit(p);
+        e = proc_txn_patiently(p, kafka_txn_commit, COMMIT_TIMEOUT_MS);
     }
     return e;
 }

@@ -238,6 +238,9 @@ unsigned proc_project(struct processor *p, struct projection *items, unsigned n,
 err_t proc_clients_make(struct processor *p) MUST_USE;
 /* Without farewell; the assignment goes with them. */
 void proc_clients_drop(struct processor *p);
+/* Calls again while it takes longer, until the time is over or the processor is told to stop. */
+typedef err_t proc_txn_call(struct kafka_txn *t, int timeout_ms);
+err_t proc_txn_patiently(struct processor *p, proc_txn_call *call, int timeout_ms) MUST_USE;
 /*
  * Once per producer, when there is an assignment and before anything is recovered or committed: a
  * transaction on the group's offsets that is aborted. The claim has ended the predecessor's
@@ -258,6 +261,9 @@ void backlog_push_front(struct backlog *b, struct work *w);
 struct work *backlog_peek(const struct backlog *b);
 struct work *backlog_at(const struct backlog *b, unsigned i); /* i < len; 0: the next one */
 struct work *backlog_pop(struct backlog *b);
+/* Above PROC_BACKLOG_BATCHES batches, or so many bytes. Once paused it stays long until it is well
+ * below, so that it does not stop and start at each request. */
+bool backlog_is_long(const struct backlog *b, bool paused, unsigned batch, size_t bytes);
 void backlog_clear(struct backlog *b);
 void backlog_deinit(struct backlog *b);
 struct emit *work_new_emit(struct work *w);

@@ -264,6 +264,12 @@ struct work *backlog_pop(struct backlog *b)
     return w;
 }
 
+bool backlog_is_long(const struct backlog *b, bool paused, unsigned batch, size_t bytes)
+{
+    unsigned batches = paused ? 1 : PROC_BACKLOG_BATCHES;
+    return b->len > batches * batch || b->bytes > (paused ? bytes / 2 : bytes);
+}
+
 void backlog_clear(struct backlog *b)
 {
     while (b->len > 0) {

@@ -67,6 +67,23 @@ def test_a_hung_owner_whose_offsets_are_handed_over_is_waited_for(rig, reference
     rig.check(reference)
 
 
+def test_a_producers_first_transaction_ends_what_is_pending(rig):
+    """A broker may have lost the end of its predecessor's (KAFKA-20734): the offsets in it would count with the next commit. Seen
+    in the log only: a broker without that fault leaves nothing pending."""
+    rig.produce(REQUESTS)
+    owner = rig.owner()
+    rig.settle(REQUESTS, owners=[owner])
+    owner.stop()
+
+    def topics_in(isolation):
+        found = rig.kafka.read("__consumer_offsets", **{"isolation.level": isolation})
+        names = ("requests", "state")
+        return {n for n in names if any(f"{rig.prefix}.{n}".encode() in (r.key or b"") for r in found)}
+
+    assert topics_in("read_uncommitted") == {"requests", "state"}
+    assert topics_in("read_committed") == {"requests"}
+
+
 def test_logs_that_end_in_an_open_transaction_are_waited_for(rig, reference):
     """Whoever left it open: these partitions are not live before it has ended, and one says what it waits for. The others go
     on meanwhile, also when the view is lost."""

@@ -4,6 +4,7 @@
  * view that differs from the live one.
  */
 #include "common/view.h"
+#include "common/view_fresh.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,14 +30,20 @@ static err_t drop_on(struct redis *r, struct view_drop *drop)
     return e;
 }
 
+/* As an owner that has just looked at its mark. */
+static void see(struct redis *r, struct view_reset *reset)
+{
+    struct view_mark mark = VIEW_MARK_NONE;
+    assert_ok(view_mark_read(r, LETTER, reset->partition, &mark));
+    memcpy(reset->seen, mark.gen, sizeof mark.gen);
+}
+
 /* Drops these views as their owner does that has just looked at their marks. */
 static void drop(struct redis *r, struct view_reset *resets, unsigned n)
 {
     struct view_drop drop;
     for (unsigned i = 0; i < n; i++) {
-        struct view_mark mark = VIEW_MARK_NONE;
-        assert_ok(view_mark_read(r, LETTER, resets[i].partition, &mark));
-        memcpy(resets[i].seen, mark.gen, sizeof mark.gen);
+        see(r, &resets[i]);
     }
     assert_ok(view_drop_begin(r, LETTER, resets, n, &drop));
     assert_ok(drop_on(r, &drop));
@@ -298,10 +305,8 @@ static void test_a_drop_is_refused_when_another_has_begun(void **state)
     struct redis *r = *state;
     struct view_reset mine = {.partition = ONE, .log = LOG};
     struct view_drop drop_of_mine;
-    struct view_mark mark = VIEW_MARK_NONE;
     start_log(r, ONE);
-    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
-    memcpy(mine.seen, mark.gen, sizeof mine.seen);
+    see(r, &mine);
 
     assert_ok(view_drop_begin(r, LETTER, &mine, 1, &drop_of_mine));
     start_log(r, ONE); /* the successor */
@@ -321,10 +326,8 @@ static void test_a_lost_drop_is_noticed(void **state)
     struct redis *r = *state;
     struct view_reset reset = {.partition = ONE, .log = LOG};
     struct view_drop of_one;
-    struct view_mark mark = VIEW_MARK_NONE;
     start_log(r, ONE);
-    assert_ok(view_mark_read(r, LETTER, ONE, &mark));
-    memcpy(reset.seen, mark.gen, sizeof reset.seen);
+    see(r, &reset);
     assert_ok(view_drop_begin(r, LETTER, &reset, 1, &of_one));
     assert_ok(redis_command_str(r, NULL, "DEL", "{" LETTER_TEXT "70}#", NULL)); /* a flush */
     assert_err(drop_on(r, &of_one), ERR_STALE);
@@ -353,6 +356,35 @@ static void test_another_generation(void **state)
     assert_err(view_renew(r, LETTER, TWO, LOG), ERR_STALE); /* no view there at all */
     assert_ok(view_mark_read(r, LETTER, TWO, &first));
     assert_string_equal(first.gen, "");
+}
+
+/* Whoever took absence for a fact of a view that was lost meanwhile would refuse for good. */
+static void test_a_view_stands_while_it_only_grows(void **state)
+{
+    struct redis *r = *state;
+    struct view_mark checked = VIEW_MARK_NONE;
+    const struct view_mark three = mark_at(LOG, 3);
+    const struct view_mark four = mark_at(LOG, 4);
+    start_log(r, ONE);
+    assert_ok(apply_one(r, ONE, -1, 3, "k", "x", NULL, 0));
+    assert_ok(view_mark_read(r, LETTER, ONE, &checked));
+    assert_err(view_fresh_stands(r, LETTER, ONE, &checked), ERR_STALE); /* in part */
+    assert_ok(view_whole(r, LETTER, ONE, &three));
+    assert_ok(view_fresh_stands(r, LETTER, ONE, &checked));
+    assert_ok(apply_one(r, ONE, 3, 4, "k", "y", NULL, 0));
+    assert_ok(view_fresh_stands(r, LETTER, ONE, &checked));
+    struct view_mark later = checked;
+    later.offset = 5; /* a copy that lags took over */
+    assert_err(view_fresh_stands(r, LETTER, ONE, &later), ERR_STALE);
+    assert_ok(view_renew(r, LETTER, ONE, LOG));
+    assert_err(view_fresh_stands(r, LETTER, ONE, &checked), ERR_STALE);
+
+    assert_ok(view_mark_read(r, LETTER, ONE, &checked));
+    assert_ok(view_fresh_stands(r, LETTER, ONE, &checked));
+    start_log(r, ONE); /* flushed, and built anew to the same place */
+    assert_ok(apply_one(r, ONE, -1, 4, "k", "y", NULL, 0));
+    assert_ok(view_whole(r, LETTER, ONE, &four));
+    assert_err(view_fresh_stands(r, LETTER, ONE, &checked), ERR_STALE);
 }
 
 static void test_calls_are_bounded(void **state)
@@ -504,6 +536,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_drop_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_generation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_view_stands_while_it_only_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calls_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_rebuilt_view_equals_the_live_one, setup, teardown),
     };

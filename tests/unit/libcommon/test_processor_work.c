@@ -53,6 +53,38 @@ static void test_order_survives_growth_and_wrapping(void **state)
     assert_null(backlog_pop(&b));
 }
 
+/* Large requests must not fill the memory where as many small ones are fine. */
+static void test_a_backlog_is_long_in_number_or_in_bytes(void **state)
+{
+    (void)state;
+    CLEANUP(backlog_deinit) struct backlog b = {0};
+    const unsigned batch = 10;
+    const size_t many = (size_t)1 << 30;
+    for (int64_t i = 0; i < PROC_BACKLOG_BATCHES * batch; i++) {
+        backlog_push(&b, work_at(i));
+    }
+    assert_false(backlog_is_long(&b, false, batch, many));
+    assert_true(backlog_is_long(&b, true, batch, many));
+    backlog_push_front(&b, work_at(-1));
+    assert_true(backlog_is_long(&b, false, batch, many));
+
+    const size_t bytes = b.bytes;
+    assert_true(bytes >= b.len * sizeof(struct work));
+    assert_false(backlog_is_long(&b, false, 1000, bytes));
+    assert_true(backlog_is_long(&b, false, 1000, bytes - 1));
+    assert_false(backlog_is_long(&b, true, 1000, 2 * bytes));
+    assert_true(backlog_is_long(&b, true, 1000, 2 * bytes - 2));
+    static uint8_t value[1000];
+    struct work *large = work_at(1000);
+    large->message.value = span_of(value, sizeof value);
+    backlog_push(&b, large);
+    assert_int_equal(b.bytes, bytes + sizeof *large + sizeof value);
+    while (b.len > 0) {
+        work_free(backlog_pop(&b));
+    }
+    assert_int_equal(b.bytes, 0);
+}
+
 /* A round that is given back: backwards to the front, also into a full and into an empty ring. */
 static void test_given_back_requests_stand_in_front(void **state)
 {
@@ -111,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_survives_growth_and_wrapping),
+        cmocka_unit_test(test_a_backlog_is_long_in_number_or_in_bytes),
         cmocka_unit_test(test_given_back_requests_stand_in_front),
         cmocka_unit_test(test_the_same_key_is_the_same_entity),
         cmocka_unit_test(test_needs_are_bounded),
