@@ -11,7 +11,6 @@
 #define REPLY_MAX      ((size_t)8 * 1024 * 1024)
 #define VALUE_MAX      ((size_t)256 * 1024)
 #define GUARD_TTL_S    "600"
-#define FIRST_TTL_S    "604800" /* as long as a used Idempotency-Key is known */
 /* The server's own deadline is a net under the waiter's: Kafka may take this long to say that
  * nothing was stored. */
 #define NET_MS 8000
@@ -368,8 +367,8 @@ static bool may_repeat(struct exchange *x, const struct ask *ask, const char *re
         return false;
     }
     (void)snprintf(key, sizeof key, "g:t:sf:%s", request_id);
-    err_t err =
-        redis_command_str(x->redis, &reply, "SET", key, "1", "NX", "EX", FIRST_TTL_S, (char *)NULL);
+    err_t err = redis_command_str(x->redis, &reply, "SET", key, "1", "NX", "EX", ASK_KEY_TTL_S,
+                                  (char *)NULL);
     return err != ERR_OK || redis_reply_kind(reply) == REDIS_KIND_NIL;
 }
 

@@ -44,8 +44,11 @@ struct ask {
     cJSON *asked; /* owned; what the call's show wants to know of the request; NULL: nothing */
     int64_t deadline_ms;
 };
+/* Seconds that a used Idempotency-Key is known: as long as requests live. */
+#define ASK_KEY_TTL_S "604800"
 /* A secret is shown once, with the answer: such a request waits longer before it settles for 202.
  */
+#define ASK_KEY_TTL_S          "604800" /* a used Idempotency-Key is known for as long as requests live */
 #define ASK_SECRET_DEADLINE_MS 10000
 /* Takes `body`; one item, the exchange's body hash and deadline. */
 void ask_one(struct exchange *x, struct ask *ask, const struct uuid *id, cJSON *body);

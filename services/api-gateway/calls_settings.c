@@ -13,8 +13,7 @@
 #include "write.h"
 
 #define DEVICES_MAX 100
-#define ITEMS_PER_S 50       /* how much longer a long list may take */
-#define KEY_TTL_S   "604800" /* a used Idempotency-Key is known for as long as requests live */
+#define ITEMS_PER_S 50 /* how much longer a long list may take */
 
 struct update_body {
     API_BODY_HEAD;
@@ -156,8 +155,8 @@ static bool key_is_for(struct exchange *x, const struct uuid *id, const char *ha
     uuid_format(id, text);
     (void)snprintf(key, sizeof key, "g:t:ik:%s", text);
     CLEANUP(redis_reply_free) struct redis_reply *reply = NULL;
-    err_t err =
-        redis_command_str(x->redis, NULL, "SET", key, hash, "NX", "EX", KEY_TTL_S, (char *)NULL);
+    err_t err = redis_command_str(x->redis, NULL, "SET", key, hash, "NX", "EX", ASK_KEY_TTL_S,
+                                  (char *)NULL);
     if (err == ERR_OK) {
         err = redis_command_str(x->redis, &reply, "GET", key, (char *)NULL);
     }

@@ -1,8 +1,5 @@
 #include "order_progress.h"
 
-/* ca-signer's DEVICE_RECENT_KEEP_MS: before that an operation is forgotten for others only. */
-#define KEPT_MS (INT64_C(8) * 86400 * 1000)
-
 /* All that the device remembers ended after the order was handed over, and there is no more room.
  */
 static bool crowded_out(const struct device *d, int64_t fed_ms)
@@ -18,7 +15,7 @@ static bool crowded_out(const struct device *d, int64_t fed_ms)
  * been kept is past. */
 static const char *queued_or_past(const struct device *d, const struct order_times *times)
 {
-    bool past = times->fed_ms > 0 && (times->now_ms - times->fed_ms > KEPT_MS ||
+    bool past = times->fed_ms > 0 && (times->now_ms - times->fed_ms > DEVICE_RECENT_KEEP_MS ||
                                       (d != NULL && crowded_out(d, times->fed_ms)));
     return past ? ORDER_PROGRESS_PAST : codec_name_of(operation_state_names, OPERATION_QUEUED);
 }

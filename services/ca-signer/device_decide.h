@@ -20,8 +20,6 @@
 #define DEVICE_ATTEMPTS_MAX 5
 /* So far apart may the clocks of replicas be. */
 #define DEVICE_CLOCK_SLACK_MS (INT64_C(5) * 60 * 1000)
-/* Finished operations are remembered as long as a request that repeats them can still arrive. */
-#define DEVICE_RECENT_KEEP_MS (INT64_C(8) * 86400 * 1000)
 
 /* The unconfirmed certificate that answers this request as it is: the newest of the operation that
  * the request is about, if its key is the one asked for (or none is) and it has not expired. NULL:

@@ -27,6 +27,8 @@
 #define DEVICE_DER_MAX         2048
 #define DEVICE_UNCONFIRMED_MAX 4
 #define DEVICE_RECENT_MAX      8
+/* Finished operations are remembered as long as a request that repeats them can still arrive. */
+#define DEVICE_RECENT_KEEP_MS  (INT64_C(8) * 86400 * 1000)
 #define DEVICE_CHANGES_MAX     4
 #define DEVICE_RECORD_MAX      65536 /* bytes of the JSON record */
 #define DEVICE_PACKED_MAX      32768
